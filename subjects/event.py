@@ -1,0 +1,92 @@
+"""Facts that the system states: stream EVENTS (``chimera.event.>``) and stream KPI (``chimera.kpi.<agent>``)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ._message import Event
+from ._operation import EventType
+from ._types import Document
+
+Outcome = Literal["ok", "agent-error", "agent-trap", "agent-limit", "agent-contract", "shed", "crashed"]
+
+
+class TaskProcessed(Event, frozen=True, kw_only=True):
+    """One task ended: what came out, where its time went, which release ran it. The KPI stream's record.
+
+    Attributes:
+        at: Unix time of the end, in seconds.
+        queue_ms: Waiting for a worker.
+        run_ms: Wall time inside the guest.
+        cpu_ms: CPU time of the worker's thread.
+        memory_bytes: Linear memory of the instance afterwards.
+        input: The task's input, kept for replay unless the operator switched recording off.
+        output: The answer, or ``None`` after an error.
+        key: What the sticky assignment hashed.
+        variant: Whether the live or the candidate release served it.
+    """
+
+    job_id: str
+    agent: str
+    release: int
+    task: str
+    outcome: Outcome
+    at: float
+    queue_ms: float
+    run_ms: float
+    cpu_ms: float
+    memory_bytes: int
+    node: str
+    variant: Literal["live", "candidate"] = "live"
+    key: str = ""
+    detail: str = ""
+    input: Document | None = None
+    output: Document | None = None
+
+
+class TaskJudged(Event, frozen=True, kw_only=True):
+    """Feedback came for a task. ``correct`` is ``None`` when no label could be compared."""
+
+    job_id: str
+    agent: str
+    release: int
+    at: float
+    label: str | None = None
+    score: float | None = None
+    predicted_label: str | None = None
+    predicted_score: float | None = None
+    correct: bool | None = None
+
+
+class ReleaseChanged(Event, frozen=True, kw_only=True):
+    """Which release is live, on trial and kept warm after an act on an agent."""
+
+    agent: str
+    act: Literal["registered", "deployed", "candidate", "rolled-back", "retired"]
+    live: int
+    candidate: int | None
+    share: float
+    previous: int | None
+    at: float
+    by: str
+    note: str = ""
+
+
+class NodeEvent(Event, frozen=True, kw_only=True):
+    """A line of the event log: something happened in a layer. ``name`` is one of the runbook's words."""
+
+    name: str
+    layer: str
+    node: str
+    at: float
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    message: str = ""
+    fields: Document = {}
+
+
+EVENTS: tuple[EventType, ...] = (
+    EventType(TaskProcessed, "chimera.kpi.*", "one record per task"),
+    EventType(TaskJudged, "chimera.event.agent.judged", "feedback for a task"),
+    EventType(ReleaseChanged, "chimera.event.agent.released", "an agent's releases changed"),
+    EventType(NodeEvent, "chimera.event.node.logged", "a line of the event log worth keeping"),
+)
