@@ -99,6 +99,20 @@ class NoJobError(NotFoundError):
     default_hint = "feedback is taken while the task is still in the window of stored answers"
 
 
+class MethodError(ChimeraError):
+    """The path is right, the method is not."""
+
+    code, status, executed, exit_code = "method", 405, "no", 2
+    default_hint = "use one of the methods in the Allow header"
+
+
+class SlowBodyError(ChimeraError):
+    """The request's body took too long to arrive."""
+
+    code, status, executed = "slow-body", 408, "no"
+    default_hint = "send it faster, or allow more with the setting http.body_timeout_s"
+
+
 class ConflictError(ChimeraError):
     """It clashes with what is already there."""
 
@@ -116,6 +130,20 @@ class TooLargeError(ChimeraError):
     """The message is too large."""
 
     code, status, executed = "too-large", 413, "no"
+
+
+class MediaTypeError(ChimeraError):
+    """The body is not JSON."""
+
+    code, status, executed, exit_code = "media-type", 415, "no", 2
+    default_hint = "send 'Content-Type: application/json', or no Content-Type at all"
+
+
+class KeyReusedError(ChimeraError):
+    """The Idempotency-Key was used before, for another request."""
+
+    code, status, executed = "key-reused", 422, "no"
+    default_hint = "make a new key for a new request"
 
 
 class BadModuleError(ChimeraError):

@@ -7,8 +7,11 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-TOKEN_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
-"""Ids that become subject tokens match this: no dots, no wildcards, no control characters."""
+TOKEN_PATTERN = r"^[A-Za-z0-9_-]{1,64}$(?!\n)"
+"""Ids that become subject tokens match this: no dots, no wildcards, no control characters.
+
+The lookahead refuses the newline that ``$`` alone lets pass in Python; it reads the same in JSON Schema's dialect.
+"""
 
 MAX_BODY_BYTES = 1 << 20
 """Largest body accepted on any face, in bytes."""
