@@ -1,0 +1,102 @@
+"""Every metric there is: name, kind, labels, meaning. The exposition, the docs and the rule tests read this table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+LATENCY_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds of latency buckets in seconds; they hold the targets 50, 100 and 500 ms exactly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric. Labels never hold ids: their values come from code, settings or names of actors and agents.
+
+    Attributes:
+        name: ``chimera_`` first, base unit last, ``_total`` on counters.
+        kind: What Prometheus calls its type.
+        help: One line for people.
+        labels: Names of its labels, in the order in which code gives their values.
+        buckets: Upper bounds, for histograms only.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+
+def _counter(name: str, text: str, *labels: str) -> Metric:
+    return Metric(name, "counter", text, labels)
+
+
+def _gauge(name: str, text: str, *labels: str) -> Metric:
+    return Metric(name, "gauge", text, labels)
+
+
+def _latency(name: str, text: str, *labels: str) -> Metric:
+    return Metric(name, "histogram", text, labels, LATENCY_S)
+
+
+CATALOGUE: tuple[Metric, ...] = (
+    _gauge("chimera_build_info", "Always 1; the labels say what runs", "version", "python", "node"),
+    _counter("chimera_scrape_errors_total", "Readings at scrape time that failed and were left out", "metric"),
+    # the HTTP bridge
+    _counter("chimera_http_requests_total", "Answered requests", "port", "operation", "status"),
+    _latency(
+        "chimera_http_request_duration_seconds", "From headers to the last byte of the answer", "port", "operation"
+    ),
+    _gauge("chimera_http_connections", "Open connections"),
+    _counter("chimera_http_connections_refused_total", "Connections closed before an answer", "reason"),
+    _counter("chimera_auth_failures_total", "Refused attempts to change something", "reason"),
+    # between layers
+    _latency("chimera_ask_duration_seconds", "From ask to answer, as the caller sees it", "caller", "actor"),
+    # actors
+    _counter("chimera_messages_total", "Messages that ended their turn", "actor", "outcome"),
+    _latency("chimera_handler_duration_seconds", "One turn of a handler", "actor"),
+    _gauge("chimera_mailbox_messages", "Messages that wait in mailboxes", "actor"),
+    _counter("chimera_restarts_total", "Restarts by a supervisor", "actor"),
+    # agents
+    _counter("chimera_agent_tasks_total", "Tasks that ended", "agent", "outcome"),
+    _latency("chimera_agent_task_duration_seconds", "A task's time by part: queue or run", "agent", "part"),
+    _gauge("chimera_agent_in_flight", "Tasks taken and not yet answered", "agent"),
+    # the bus
+    _gauge("chimera_bus_connected", "1 while there is a connection to the bus"),
+    _counter("chimera_bus_messages_total", "Messages by direction: sent or received", "direction"),
+    _counter("chimera_bus_messages_dropped_total", "Messages dropped because a reader was too slow"),
+    _counter("chimera_bus_errors_total", "Errors that the bus reported"),
+    _counter("chimera_bus_reconnects_total", "Connections made again: by the client or rebuilt", "by"),
+    _gauge("chimera_bus_pending_messages", "Messages that arrived and wait for their reader"),
+    _gauge("chimera_bus_subscriptions", "Subscriptions held"),
+    _gauge("chimera_bus_round_trip_seconds", "Last measured round trip to the server"),
+    # the sandbox
+    _gauge("chimera_sandbox_workers", "Worker processes by state: busy or idle", "state"),
+    _gauge("chimera_sandbox_waiting_tasks", "Tasks that wait for a worker"),
+    _gauge("chimera_sandbox_guests", "Guests loaded"),
+    _gauge("chimera_sandbox_instances", "Live instances of guests"),
+    _counter("chimera_sandbox_calls_total", "Calls into guests", "outcome"),
+    _counter("chimera_sandbox_worker_deaths_total", "Workers that died or were killed"),
+    # the store
+    _counter("chimera_store_operations_total", "Reads and writes", "kind"),
+    _counter("chimera_store_errors_total", "Operations that failed"),
+    _gauge("chimera_store_queued_operations", "Operations that wait for the store"),
+    _gauge("chimera_store_size_bytes", "Size of the store on disk"),
+    # the process
+    _gauge("chimera_process_resident_memory_bytes", "Resident memory of this process"),
+    _counter("chimera_process_cpu_seconds_total", "User and system CPU time of this process"),
+    _gauge("chimera_process_open_fds", "Open file descriptors of this process"),
+)
+
+
+def metrics_table(metrics: Iterable[Metric] = CATALOGUE) -> str:
+    """The catalogue as a Markdown table, for the documentation."""
+    rows = ["| metric | type | labels | meaning |", "| --- | --- | --- | --- |"]
+    for metric in metrics:
+        labels = ", ".join(f"`{name}`" for name in metric.labels) or "-"
+        rows.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.help} |")
+    return "\n".join(rows) + "\n"

@@ -1,0 +1,95 @@
+"""Where numbers that others keep come from: the process, the bus, the sandbox, the store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from chimera.bus.contract import BusStatistics
+from chimera.sandbox.contract import SandboxStatistics
+from chimera.store.contract import StoreStatistics
+
+from .registry import Metrics
+
+_ALONE = ()
+"""Label values of a metric without labels."""
+
+
+def observe_process(metrics: Metrics, *, proc: Path = Path("/proc/self")) -> None:
+    """Read memory, CPU time and file descriptors of this process at every scrape; nothing where there is no /proc."""
+    if not (proc / "statm").exists():
+        return
+    page, ticks = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
+
+    def memory() -> Mapping[tuple[str, ...], float]:
+        return {_ALONE: int((proc / "statm").read_text().split()[1]) * page}
+
+    def cpu() -> Mapping[tuple[str, ...], float]:
+        # proc(5): after the command in brackets, utime and stime are the 12th and 13th field
+        fields = (proc / "stat").read_text().rpartition(")")[2].split()
+        return {_ALONE: (int(fields[11]) + int(fields[12])) / ticks}
+
+    metrics.at_scrape("chimera_process_resident_memory_bytes", memory)
+    metrics.at_scrape("chimera_process_cpu_seconds_total", cpu)
+    metrics.at_scrape("chimera_process_open_fds", lambda: {_ALONE: len(os.listdir(proc / "fd"))})  # noqa: PTH208 - iterdir makes a Path for each
+
+
+def observe_bus(metrics: Metrics, statistics: Callable[[], BusStatistics]) -> None:
+    """Read the bus's counters at every scrape."""
+
+    def single(name: str, pick: Callable[[BusStatistics], float | None]) -> None:
+        def reading() -> Mapping[tuple[str, ...], float]:
+            value = pick(statistics())
+            return {} if value is None else {_ALONE: value}
+
+        metrics.at_scrape(name, reading)
+
+    def messages() -> Mapping[tuple[str, ...], float]:
+        now = statistics()
+        return {("sent",): now.sent, ("received",): now.received}
+
+    def reconnects() -> Mapping[tuple[str, ...], float]:
+        now = statistics()
+        return {("client",): now.reconnects, ("rebuilt",): now.rebuilt}
+
+    metrics.at_scrape("chimera_bus_messages_total", messages)
+    metrics.at_scrape("chimera_bus_reconnects_total", reconnects)
+    single("chimera_bus_connected", lambda now: now.state == "connected")
+    single("chimera_bus_messages_dropped_total", lambda now: now.dropped)
+    single("chimera_bus_errors_total", lambda now: now.errors)
+    single("chimera_bus_pending_messages", lambda now: now.pending)
+    single("chimera_bus_subscriptions", lambda now: now.subscriptions)
+    single("chimera_bus_round_trip_seconds", lambda now: now.rtt_s)
+
+
+def observe_sandbox(metrics: Metrics, statistics: Callable[[], SandboxStatistics]) -> None:
+    """Read the sandbox's counters at every scrape."""
+
+    def workers() -> Mapping[tuple[str, ...], float]:
+        now = statistics()
+        return {("idle",): now.idle, ("busy",): now.workers - now.idle}
+
+    def calls() -> Mapping[tuple[str, ...], float]:
+        now = statistics()
+        return {("ok",): now.calls - now.failures, ("failed",): now.failures}
+
+    metrics.at_scrape("chimera_sandbox_workers", workers)
+    metrics.at_scrape("chimera_sandbox_calls_total", calls)
+    metrics.at_scrape("chimera_sandbox_waiting_tasks", lambda: {_ALONE: statistics().waiting})
+    metrics.at_scrape("chimera_sandbox_guests", lambda: {_ALONE: statistics().loaded})
+    metrics.at_scrape("chimera_sandbox_instances", lambda: {_ALONE: statistics().instances})
+    metrics.at_scrape("chimera_sandbox_worker_deaths_total", lambda: {_ALONE: statistics().worker_deaths})
+
+
+def observe_store(metrics: Metrics, statistics: Callable[[], StoreStatistics]) -> None:
+    """Read the store's counters at every scrape."""
+
+    def operations() -> Mapping[tuple[str, ...], float]:
+        now = statistics()
+        return {("read",): now.reads, ("write",): now.writes}
+
+    metrics.at_scrape("chimera_store_operations_total", operations)
+    metrics.at_scrape("chimera_store_errors_total", lambda: {_ALONE: statistics().errors})
+    metrics.at_scrape("chimera_store_queued_operations", lambda: {_ALONE: statistics().queued})
+    metrics.at_scrape("chimera_store_size_bytes", lambda: {_ALONE: statistics().size_bytes})
