@@ -23,7 +23,12 @@ class ChimeraError(Exception):
     default_hint: ClassVar[str] = ""
 
     def __init__(
-        self, detail: str = "", *, hint: str = "", retry_after_s: float | None = None, data: dict[str, Any] | None = None
+        self,
+        detail: str = "",
+        *,
+        hint: str = "",
+        retry_after_s: float | None = None,
+        data: dict[str, Any] | None = None,
     ) -> None:
         self.detail = detail or self.title()
         self.hint = hint or self.default_hint
@@ -246,6 +251,13 @@ class BusDownError(UnavailableError):
 
     code, executed, exit_code = "bus-down", "no", 3
     default_hint = "start the server, or say where it is with --nats-url or CHIMERA_NATS__URL"
+
+
+class ConnectionLostError(BusDownError):
+    """The connection to NATS was lost while the answer was awaited."""
+
+    code, executed = "connection-lost", "maybe"
+    default_hint = "ask what became of it, or send it again with the same id"
 
 
 class StartError(UnavailableError):

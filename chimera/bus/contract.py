@@ -74,7 +74,11 @@ class StreamSpec:
 
 @dataclass(frozen=True, slots=True)
 class BusStatistics:
-    """Counters since the start; rates are the reader's business."""
+    """Counters since the start; rates are the reader's business.
+
+    ``reconnects`` counts every return of the connection; ``rebuilt`` those of them after the server had closed it for
+    good (``-ERR``) or hung. ``dropped`` are messages lost to a full subscription queue, ``pending`` unanswered requests.
+    """
 
     state: Literal["connected", "disconnected", "closed"]
     sent: int
@@ -232,6 +236,19 @@ class Bus(Protocol):
         self, subject: str, data: bytes, *, timeout_s: float = 5.0, headers: Mapping[str, str] | None = None
     ) -> Delivery:
         """One answer. ``NotRunningError`` at once when nobody listens, ``DeniedError`` at once when it is not permitted."""
+        ...
+
+    def open_reply(self, callback: Handler, subject: str = "") -> str:
+        """A fresh reply subject for ``publish(..., reply=...)``; all that arrives there goes to ``callback``.
+
+        Cheaper than a subscription: it is a token under ``inbox``. Also delivered, with empty data and a ``Status`` header:
+        ``503`` nobody listens, ``502`` the connection was lost, and ``403`` publishing is not permitted (only if ``subject``,
+        what will be asked, is given). Deadlines are the caller's business, and so is ``close_reply``.
+        """
+        ...
+
+    def close_reply(self, reply: str) -> None:
+        """Deliver nothing more to this reply subject."""
         ...
 
     async def request_many(self, subject: str, data: bytes, *, timeout_s: float, stall_s: float) -> list[Delivery]:
