@@ -60,7 +60,8 @@ class Actor:
     2. ``on_start`` runs; messages wait in the mailbox meanwhile.
     3. Each message is one turn of the handler for its type. The answer of the handler answers the ask.
     4. A handler that raises a ``ChimeraError`` answers with it; the actor goes on. Anything else is a crash: the ask is
-       answered ``Crashed``, and the supervisor decides. A restart makes a new instance behind the same mailbox and address.
+       answered ``Crashed``, and the supervisor decides. A restart makes a new instance behind the same mailbox and
+       address.
     5. ``on_stop`` runs when it is stopped, in reverse order of start.
 
     Class options, given as ``class Counter(Actor, mailbox=256)``:

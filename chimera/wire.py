@@ -3,18 +3,19 @@
 A body that is a *map* is a plain message, as anybody may send it (``nats req … '{"job_id": …}'``). A body that is an
 *array* is our envelope around one:
 
-    request  [0, deadline, id, chain, trace, message]
+    request  [0, deadline, chain, trace, message]
     reply    [1, value]            stream chunk  [3, value]
              [2, problem]          stream end    [4]
 
-``deadline`` is Unix milliseconds or nil; ``id`` names the ask for cancellation; ``chain`` is the list of actor
-instances that wait for the answer; ``trace`` a W3C traceparent. NATS headers would halve throughput
-(``aesthetics``: the body is cheaper), so they are used only where NATS itself or a plain caller reads them.
+``deadline`` is Unix milliseconds or nil; ``chain`` is the list of actor instances that wait for the answer; ``trace``
+a W3C traceparent. The reply subject names the ask. NATS headers would halve throughput, so they are used only where
+NATS itself or a plain caller reads them.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar, cast
 
 import msgspec
 
@@ -41,7 +42,6 @@ class Envelope(msgspec.Struct, array_like=True, frozen=True):
 
     kind: int
     deadline: int | None
-    id: str
     chain: tuple[str, ...]
     trace: str
     message: msgspec.Raw
@@ -57,7 +57,7 @@ class ReplyEnvelope(msgspec.Struct, array_like=True, frozen=True):
 _envelope = msgspec.msgpack.Decoder(Envelope)
 _reply = msgspec.msgpack.Decoder(ReplyEnvelope)
 _problem = msgspec.msgpack.Decoder(Problem)
-_decoders: dict[tuple[Any, Codec], Any] = {}
+_decoders: dict[tuple[Any, Codec], Callable[[Any], Any]] = {}
 
 
 def codec_of(body: bytes | memoryview) -> Codec:
@@ -83,12 +83,12 @@ def decode(body: bytes | memoryview | msgspec.Raw, kind: type[T], codec: Codec |
         BadMessageError: If it does not fit; the detail names the field.
     """
     chosen = codec or codec_of(bytes(body[:1]) if not isinstance(body, msgspec.Raw) else bytes(body)[:1])
-    decoder = _decoders.get((kind, chosen))
-    if decoder is None:
-        make = msgspec.json.Decoder if chosen == "json" else msgspec.msgpack.Decoder
-        decoder = _decoders[kind, chosen] = make(kind)
+    read = _decoders.get((kind, chosen))
+    if read is None:
+        decoder: Any = msgspec.json.Decoder(kind) if chosen == "json" else msgspec.msgpack.Decoder(kind)
+        read = _decoders[kind, chosen] = decoder.decode
     try:
-        return decoder.decode(body if len(body) else b"{}")
+        return read(body if len(body) else b"{}")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadMessageError(_explain(error)) from error
 
@@ -123,20 +123,21 @@ def check_depth(value: Any, limit: int = MAX_DEPTH) -> None:
     Raises:
         BadMessageError: If it is too deep.
     """
-    stack = [(value, 1)]
+    stack: list[tuple[Any, int]] = [(value, 1)]
     while stack:
         item, depth = stack.pop()
         if not isinstance(item, dict | list):
             continue
         if depth > limit:
             raise BadMessageError(f"nested deeper than {limit} levels")
-        children: Any = item.values() if isinstance(item, dict) else item  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-        stack.extend((child, depth + 1) for child in children if isinstance(child, dict | list))
+        box = cast("dict[str, Any] | list[Any]", item)
+        children = list(box.values()) if isinstance(box, dict) else box
+        stack.extend((child, depth + 1) for child in children)
 
 
-def pack_request(message: Any, *, deadline: int | None, ask_id: str, chain: tuple[str, ...], trace: str) -> bytes:
+def pack_request(message: Any, *, deadline: int | None, chain: tuple[str, ...], trace: str) -> bytes:
     """The bytes of an ask or a tell between nodes."""
-    return _msgpack.encode((REQUEST, deadline, ask_id, chain, trace, message))
+    return _msgpack.encode((REQUEST, deadline, chain, trace, message))
 
 
 def unpack_request(body: bytes) -> Envelope:

@@ -1,0 +1,84 @@
+"""The address of an actor: a value that can be stored and sent, and the verbs ``ask``, ``tell`` and ``stream``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, TypeVar
+
+from subjects import PREFIX, Message, Request
+from subjects.control import node_subject
+
+if TYPE_CHECKING:
+    from .system import System
+
+R = TypeVar("R")
+
+
+class Ref:
+    """``agent`` (any instance), ``counter/hits`` (one keyed instance) or ``counter/hits@node-1`` (on that node).
+
+    A target on this node gets the message straight into its mailbox; any other gets it over the bus. Errors and
+    deadlines are the same either way.
+    """
+
+    __slots__ = ("actor", "key", "node", "system")
+
+    def __init__(self, system: System, actor: str, key: str = "", node: str = "") -> None:
+        self.system = system
+        self.actor = actor
+        self.key = key
+        self.node = node
+
+    @property
+    def subject(self) -> str:
+        """Subject prefix that the target listens under, without the verb."""
+        if self.node:
+            return f"{node_subject(self.node)}.{self.actor}.{self.key or '-'}"
+        return f"{PREFIX}.{self.actor}.{self.key}" if self.key else f"{PREFIX}.{self.actor}"
+
+    async def ask(self, message: Request[R], *, timeout_s: float | None = None) -> R:
+        """Send and wait for the answer.
+
+        Inside a handler the wait is bounded by the turn's own deadline as well, and the target knows who waits.
+
+        Raises:
+            NotRunningError: Nobody is there; known at once, nothing was executed.
+            OverloadedError: The mailbox is full; ``retry_after_s`` says when to come again.
+            DeadlineError: Time is over; ``data["stage"]`` says where the message was.
+            CycleError: The target waits for the asker.
+            CrashedError: The handler failed; its supervisor deals with the actor.
+            ChimeraError: Whatever else of the closed list the handler answered.
+        """
+        return await self.system.ask_ref(self, message, timeout_s)
+
+    async def tell(self, message: Message) -> None:
+        """Send without an answer: at most once.
+
+        Raises:
+            NotRunningError: A local target is not there.
+            OverloadedError: A local target's mailbox is full.
+        """
+        await self.system.tell_ref(self, message)
+
+    def stream(self, message: Request[R], *, timeout_s: float | None = None) -> AsyncIterator[R]:
+        """Send and iterate over a streamed answer; closing the iterator cancels the handler."""
+        return self.system.stream_ref(self, message, timeout_s)
+
+    def __str__(self) -> str:
+        name = f"{self.actor}/{self.key}" if self.key else self.actor
+        return f"{name}@{self.node}" if self.node else name
+
+    __repr__ = __str__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ref) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+
+def parse_address(text: str) -> tuple[str, str, str]:
+    """``actor[/key][@node]`` as (actor, key, node)."""
+    path, _, node = text.partition("@")
+    actor, _, key = path.partition("/")
+    return actor, key, node

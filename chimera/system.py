@@ -1,0 +1,322 @@
+"""A node: the actors on it, the supervisors over them, and the way to everybody else."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Self, TypeVar, cast
+
+import anyio
+from anyio.abc import TaskGroup
+
+from subjects import Message, Request, is_token, operation_of
+
+from .actor import Actor
+from .bus.contract import Bus
+from .cell import Cell
+from .clock import Clock, SystemClock
+from .deadlines import Deadlines
+from .errors import BadSettingError, CancelledByCallerError, LayerNotRunningError, NotRunningError
+from .events import EventSink, ignore_events
+from .liveness import Liveness
+from .pipe import Pipe
+from .ref import Ref
+from .remote import Remote
+from .supervision import ChildSpec, SupervisorSpec
+from .supervisor import ActorChild, Child, ServiceChild, Supervisor
+from .turn import Turn, current_turn
+from .wire import decode, encode
+
+R = TypeVar("R")
+DEFAULT_TIMEOUT_S = 5.0
+
+
+class System:
+    """Runs actors on one node. Enter it, start a tree or spawn actors, ask them.
+
+    ``bus`` is an entered ``Bus``, or ``None`` for a node that talks to nobody. Time and randomness are arguments, so
+    that a simulation can own them. ``strict_local`` sends local messages through the codec and back, as tests should.
+
+    Example:
+        async with System() as system:
+            ref = await system.spawn(Counter, start=40)
+            print(await ref.ask(Add(by=2)))
+    """
+
+    def __init__(
+        self,
+        bus: Bus | None = None,
+        *,
+        node: str = "local",
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+        events: EventSink = ignore_events,
+        strict_local: bool = False,
+        heartbeat_s: float = 1.0,
+        services: Mapping[str, Callable[..., Any]] | None = None,
+    ) -> None:
+        if not is_token(node):
+            raise BadSettingError(f"node name {node!r} must be 1 to 64 of A-Z a-z 0-9 _ -", hint="set node.name")
+        self.node = node
+        self.bus = bus
+        self.clock: Clock = clock or SystemClock()
+        self.rng = rng or random.Random()  # noqa: S311 - jitter, no secrets
+        self.events = events
+        self.deadlines = Deadlines(self.clock)
+        self.cells: dict[str, Cell] = {}
+        self.started_at = self.clock.time()
+        self.supervisor = Supervisor(self, SupervisorSpec("spawned"), self.make_child)
+        self.root: Supervisor | None = None
+        self.failure: BaseException | None = None
+        self.failed = asyncio.Event()
+        self.liveness = Liveness(self, heartbeat_s)
+        self.remote = Remote(self, bus) if bus is not None else None
+        self.start_soon: Callable[..., None] = self._not_entered
+        self._strict_local = strict_local
+        self._services = dict(services or {})
+        self._spawned = 0
+        self._stack = AsyncExitStack()
+        self._tasks: TaskGroup | None = None
+
+    async def __aenter__(self) -> Self:
+        """Open the node: its task group, its subjects on the bus, its heartbeat."""
+        await self._stack.__aenter__()
+        self._tasks = await self._stack.enter_async_context(anyio.create_task_group())
+        self.start_soon = cast("Callable[..., None]", self._tasks.start_soon)
+        if self.remote is not None:
+            await self.remote.open()
+            await self.liveness.open()
+        await self.supervisor.start(self._root_failed)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        """Stop everything in reverse order of start, then close."""
+        with anyio.CancelScope(shield=True):
+            await self.stop("node stopping")
+            if self.remote is not None:
+                await self.liveness.close()
+                await self.remote.close()
+        self.deadlines.close()
+        if self._tasks is not None:
+            self._tasks.cancel_scope.cancel()
+        return await self._stack.__aexit__(kind, error, trace)
+
+    def _not_entered(self, *_: object) -> None:
+        raise RuntimeError("enter the System first: async with System() as system")
+
+    # -- starting and stopping -----------------------------------------------------------------------------------------
+
+    async def start(self, tree: SupervisorSpec) -> Supervisor:
+        """Start a supervision tree: children in order, and stop them in reverse when the system ends.
+
+        Raises:
+            Exception: Whatever the first child that can't start raises; those before it are stopped again.
+        """
+        self.root = Supervisor(self, tree, self.make_child)
+        await self.root.start(self._root_failed)
+        return self.root
+
+    async def stop(self, reason: str) -> None:
+        """Drain and stop all actors and services; spawned ones first, then the tree, each in reverse order."""
+        await self.supervisor.stop(reason, 0)
+        if self.root is not None:
+            await self.root.stop(reason, 0)
+
+    async def spawn(
+        self,
+        kind: type[Actor],
+        *,
+        key: str = "",
+        exposed: bool = False,
+        child: ChildSpec | None = None,
+        **arguments: Any,
+    ) -> Ref:
+        """Start one actor under the node's default supervisor (one_for_one, permanent)."""
+        self._spawned += 1
+        spec = child or ChildSpec(f"{kind.actor_name}-{self._spawned}", kind, arguments, key=key, exposed=exposed)
+        await self.supervisor.add(spec)
+        return self.ref(kind.actor_name, key=spec.key)
+
+    def make_child(self, spec: ChildSpec) -> Child:
+        """An actor, or a service (by factory, or by the name it has in ``services``)."""
+        if isinstance(spec.start, type) and issubclass(spec.start, Actor):
+            return ActorChild(self, spec)
+        return ServiceChild(self, spec)
+
+    def make_cell(self, kind: type[Actor], arguments: dict[str, Any], *, key: str, exposed: bool) -> Cell:
+        """The cell of an actor that is not installed yet."""
+        if key and not is_token(key):
+            raise BadSettingError(f"actor key {key!r} must be 1 to 64 of A-Z a-z 0-9 _ -")
+        return Cell(self, (lambda: kind(**arguments)) if arguments else kind, kind, key=key, exposed=exposed)
+
+    async def install(self, cell: Cell) -> None:
+        """Give a cell its address, here and on the bus."""
+        name = _local_name(cell.kind.actor_name, cell.key)
+        if self.cells.setdefault(name, cell) is not cell:
+            raise BadSettingError(f"{name} already runs on {self.node}", hint="give it another key")
+        if self.remote is not None and (cell.exposed or not cell.key):
+            await self.remote.listen(cell)
+
+    async def uninstall(self, cell: Cell) -> None:
+        """Take nothing more from outside for it; local asks are answered until it stops."""
+        if self.remote is not None:
+            await self.remote.unlisten(cell)
+
+    def cell_ended(self, cell: Cell, reason: str) -> None:
+        """Forget a stopped cell and tell who watches it."""
+        name = _local_name(cell.kind.actor_name, cell.key)
+        if self.cells.get(name) is cell:
+            del self.cells[name]
+        self.liveness.ended(cell, reason)
+
+    def _root_failed(self, error: BaseException | None) -> None:
+        self.failure = error
+        self.failed.set()
+
+    # -- asking --------------------------------------------------------------------------------------------------------
+
+    def ref(self, actor: str, *, key: str = "", node: str = "") -> Ref:
+        """The address of an actor."""
+        return Ref(self, actor, key, node)
+
+    async def ask(self, message: Request[R], *, timeout_s: float | None = None, trace: str = "") -> R:
+        """Ask the actor that declared this operation, wherever it runs.
+
+        Raises:
+            LayerNotRunningError: If no node runs that actor.
+        """
+        operation = operation_of(type(message))
+        if operation is None:
+            raise NotRunningError(f"{type(message).__name__} is no declared operation; ask a ref")
+        try:
+            return await self.ask_ref(
+                Ref(self, operation.actor), message, operation.timeout_s if timeout_s is None else timeout_s, trace
+            )
+        except NotRunningError as error:
+            if type(error) is NotRunningError and operation.actor not in self.cells:
+                raise LayerNotRunningError(f"no node runs the {operation.actor} layer") from error
+            raise
+
+    async def tell(self, message: Message) -> None:
+        """Tell the actor that declared this operation."""
+        operation = operation_of(type(message))
+        if operation is None:
+            raise NotRunningError(f"{type(message).__name__} is no declared operation; tell a ref")
+        await self.tell_ref(Ref(self, operation.actor), message)
+
+    def stream(self, message: Request[R], *, timeout_s: float | None = None) -> AsyncIterator[R]:
+        """Stream from the actor that declared this operation."""
+        operation = operation_of(type(message))
+        if operation is None:
+            raise NotRunningError(f"{type(message).__name__} is no declared operation; stream from a ref")
+        return self.stream_ref(Ref(self, operation.actor), message, timeout_s)
+
+    async def ask_ref(self, ref: Ref, message: Request[R], timeout_s: float | None = None, trace: str = "") -> R:
+        """The one way of asking: local mailbox or bus, with deadline, chain and trace of the present turn."""
+        parent = current_turn.get()
+        deadline = self.clock.monotonic() + (DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s)
+        chain: tuple[str, ...] = ()
+        if parent is not None and parent.cell is not None:
+            if parent.deadline is not None and parent.deadline < deadline:
+                deadline = parent.deadline
+            chain = (*parent.chain, parent.cell.address)
+            trace = trace or parent.trace
+        cell = self.find_cell(ref)
+        if cell is None:
+            return await self._need_remote(ref).ask(ref, message, deadline, chain, trace)
+        return await self._ask_local(cell, message, deadline, chain, trace)
+
+    async def _ask_local(self, cell: Cell, message: Any, deadline: float, chain: tuple[str, ...], trace: str) -> Any:
+        if self._strict_local:
+            message = _through_codec(message)
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        turn = Turn(message, cell.spec_for(message), future=future, deadline=deadline, chain=chain, trace=trace)
+        cell.put(turn)
+        self.deadlines.add(deadline, turn)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            turn.cancel()
+            raise
+        finally:
+            self.deadlines.discard(deadline, turn)
+
+    async def tell_ref(self, ref: Ref, message: Message) -> None:
+        """The one way of telling; carries the trace, not the deadline: nobody waits."""
+        parent = current_turn.get()
+        trace = parent.trace if parent is not None else ""
+        cell = self.find_cell(ref)
+        if cell is None:
+            await self._need_remote(ref).tell(ref, message, trace)
+            return
+        if self._strict_local:
+            message = _through_codec(message)
+        cell.put(Turn(message, cell.spec_for(message), trace=trace))
+
+    async def stream_ref(self, ref: Ref, message: Request[R], timeout_s: float | None = None) -> AsyncIterator[R]:
+        """The one way of streaming; ``timeout_s`` bounds the whole stream (default: none beyond the turn's own)."""
+        parent = current_turn.get()
+        deadline = None if timeout_s is None else self.clock.monotonic() + timeout_s
+        chain: tuple[str, ...] = ()
+        if parent is not None and parent.cell is not None:
+            chain = (*parent.chain, parent.cell.address)
+            if parent.deadline is not None:
+                deadline = parent.deadline if deadline is None else min(deadline, parent.deadline)
+        cell = self.find_cell(ref)
+        if cell is not None:
+            source = self._stream_local(cell, message, deadline, chain)
+        else:
+            source = self._need_remote(ref).stream(ref, message, deadline, chain)
+        async for item in source:
+            yield item
+
+    async def _stream_local(
+        self, cell: Cell, message: Any, deadline: float | None, chain: tuple[str, ...]
+    ) -> AsyncIterator[Any]:
+        pipe = Pipe()
+        turn = Turn(message, cell.spec_for(message), sink=pipe, deadline=deadline, chain=chain)
+        cell.put(turn)
+        if deadline is not None:
+            self.deadlines.add(deadline, turn)
+        try:
+            async for item in pipe:
+                yield item
+        finally:
+            if turn.stage != "done":
+                turn.abort(CancelledByCallerError())
+
+    def find_cell(self, ref: Ref) -> Cell | None:
+        """The cell behind a ref if it is on this node."""
+        if ref.node and ref.node != self.node:
+            return None
+        cell = self.cells.get(_local_name(ref.actor, "" if ref.key == "-" else ref.key))
+        if cell is None and ref.node:
+            raise NotRunningError(f"{ref} is not running")
+        return cell
+
+    def _need_remote(self, ref: Ref) -> Remote:
+        if self.remote is None:
+            raise NotRunningError(f"{ref} is not running")
+        return self.remote
+
+    # -- events --------------------------------------------------------------------------------------------------------
+
+    def emit(
+        self, name: str, kind: type[Actor] | None, message: str = "", *, level: str = "info", **fields: Any
+    ) -> None:
+        """Write a line to the event log, under the layer of the actor class or of the node."""
+        self.events(name, getattr(kind, "layer", "node") if kind else "node", message, level, fields)
+
+
+def _through_codec(message: Any) -> Any:
+    kind = cast("type[Any]", type(message))
+    return decode(encode(message), kind, "msgpack")
+
+
+def _local_name(actor: str, key: str) -> str:
+    return f"{actor}/{key}" if key else actor
