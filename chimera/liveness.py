@@ -51,6 +51,7 @@ class Liveness:
     async def close(self) -> None:
         """Say goodbye: watchers of this node's actors know at once."""
         self._scope.cancel()
+        self._scope = anyio.CancelScope()
         await self._publish(DOWN, ActorDown(node=self.system.node, address="", reason="node"))
         for subscription in self._subscriptions:
             await subscription.unsubscribe()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
@@ -25,6 +25,7 @@ from .liveness import Liveness
 from .pipe import Pipe
 from .ref import Ref
 from .remote import Remote
+from .service import ServiceDirectory
 from .supervision import ChildSpec, SupervisorSpec
 from .supervisor import ActorChild, Child, ServiceChild, Supervisor
 from .turn import Turn, current_turn
@@ -56,7 +57,6 @@ class System:
         events: EventSink = ignore_events,
         strict_local: bool = False,
         heartbeat_s: float = 1.0,
-        services: Mapping[str, Callable[..., Any]] | None = None,
     ) -> None:
         if not is_token(node):
             raise BadSettingError(f"node name {node!r} must be 1 to 64 of A-Z a-z 0-9 _ -", hint="set node.name")
@@ -73,10 +73,10 @@ class System:
         self.failure: BaseException | None = None
         self.failed = asyncio.Event()
         self.liveness = Liveness(self, heartbeat_s)
-        self.remote = Remote(self, bus) if bus is not None else None
+        self.remote: Remote | None = None
         self.start_soon: Callable[..., None] = self._not_entered
         self._strict_local = strict_local
-        self._services = dict(services or {})
+        self._directory: ServiceDirectory | None = None
         self._spawned = 0
         self._stack = AsyncExitStack()
         self._tasks: TaskGroup | None = None
@@ -86,9 +86,8 @@ class System:
         await self._stack.__aenter__()
         self._tasks = await self._stack.enter_async_context(anyio.create_task_group())
         self.start_soon = cast("Callable[..., None]", self._tasks.start_soon)
-        if self.remote is not None:
-            await self.remote.open()
-            await self.liveness.open()
+        if self.bus is not None:
+            await self.attach(self.bus)
         await self.supervisor.start(self._root_failed)
         return self
 
@@ -98,9 +97,7 @@ class System:
         """Stop everything in reverse order of start, then close."""
         with anyio.CancelScope(shield=True):
             await self.stop("node stopping")
-            if self.remote is not None:
-                await self.liveness.close()
-                await self.remote.close()
+            await self.detach()
         self.deadlines.close()
         if self._tasks is not None:
             self._tasks.cancel_scope.cancel()
@@ -108,6 +105,27 @@ class System:
 
     def _not_entered(self, *_: object) -> None:
         raise RuntimeError("enter the System first: async with System() as system")
+
+    async def attach(self, bus: Bus) -> None:
+        """Join an entered bus: this node's subjects, its service directory, its heartbeat."""
+        self.bus = bus
+        self.remote = Remote(self, bus)
+        self._directory = ServiceDirectory(self, bus)
+        await self.remote.open()
+        await self._directory.open()
+        await self.liveness.open()
+        for cell in self.cells.values():
+            if cell.exposed or not cell.key:
+                await self.remote.listen(cell)
+
+    async def detach(self) -> None:
+        """Leave the bus; local actors go on. No effect on a node that is on none."""
+        if self.remote is None or self._directory is None:
+            return
+        await self.liveness.close()
+        await self._directory.close()
+        await self.remote.close()
+        self.bus = self.remote = self._directory = None
 
     # -- starting and stopping -----------------------------------------------------------------------------------------
 
@@ -143,7 +161,7 @@ class System:
         return self.ref(kind.actor_name, key=spec.key)
 
     def make_child(self, spec: ChildSpec) -> Child:
-        """An actor, or a service (by factory, or by the name it has in ``services``)."""
+        """An actor, or a service by its factory."""
         if isinstance(spec.start, type) and issubclass(spec.start, Actor):
             return ActorChild(self, spec)
         return ServiceChild(self, spec)
