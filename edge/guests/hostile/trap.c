@@ -1,0 +1,7 @@
+/* Executes `unreachable`. */
+#include "../abi/chimera.h"
+
+CHIMERA_TASK(predict) {
+    (void)input, (void)length;
+    __builtin_trap();
+}
