@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -56,7 +56,7 @@ class ChildSpec:
     Attributes:
         id: Its name, unique under the supervisor.
         start: What to start: an ``Actor`` class, a ``Service`` factory, or, from configuration, a string naming either.
-        arguments: Keyword arguments for it.
+        arguments: Keyword arguments for it, or a function that makes them anew for every start.
         restart: When it is restarted.
         shutdown_s: Seconds it may take to drain and stop before it is cancelled.
         key: Key of a keyed actor.
@@ -66,7 +66,7 @@ class ChildSpec:
 
     id: str
     start: Any
-    arguments: dict[str, Any]
+    arguments: dict[str, Any] | Callable[[], dict[str, Any]]
     restart: Restart = Restart.PERMANENT
     shutdown_s: float = 5.0
     key: str = ""

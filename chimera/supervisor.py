@@ -291,7 +291,7 @@ class ServiceChild:
     def __init__(self, system: System, spec: ChildSpec) -> None:
         self._system = system
         self._spec = spec
-        self.service: Service = spec.start(**spec.arguments) if spec.arguments else spec.start()
+        self.service: Service = spec.start(**(spec.arguments() if callable(spec.arguments) else spec.arguments))
         self._incarnation = 0
 
     async def start(self, on_exit: OnExit) -> None:

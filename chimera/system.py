@@ -166,11 +166,18 @@ class System:
             return ActorChild(self, spec)
         return ServiceChild(self, spec)
 
-    def make_cell(self, kind: type[Actor], arguments: dict[str, Any], *, key: str, exposed: bool) -> Cell:
+    def make_cell(
+        self, kind: type[Actor], arguments: dict[str, Any] | Callable[[], dict[str, Any]], *, key: str, exposed: bool
+    ) -> Cell:
         """The cell of an actor that is not installed yet."""
         if key and not is_token(key):
             raise BadSettingError(f"actor key {key!r} must be 1 to 64 of A-Z a-z 0-9 _ -")
-        return Cell(self, (lambda: kind(**arguments)) if arguments else kind, kind, key=key, exposed=exposed)
+        make = kind
+        if callable(arguments):
+            make = lambda: kind(**arguments())  # noqa: E731 - one of three ways to make the same thing
+        elif arguments:
+            make = lambda: kind(**arguments)  # noqa: E731 - the same
+        return Cell(self, make, kind, key=key, exposed=exposed)
 
     async def install(self, cell: Cell) -> None:
         """Give a cell its address, here and on the bus."""

@@ -1,0 +1,252 @@
+"""A whole node: the supervision tree of the settings, with all it needs, in one process."""
+
+from __future__ import annotations
+
+import random
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+
+from chimera._version import __version__
+from chimera.bus.contract import Bus
+from chimera.clock import Clock, SystemClock
+from chimera.config import Settings
+from chimera.errors import ChimeraError
+from chimera.events import EventSink
+from chimera.logs import event
+from chimera.metrics import Metrics, observe_bus, observe_process
+from chimera.supervision import ChildSpec, SupervisorSpec
+from chimera.supervisor import Supervisor
+from chimera.system import System
+from subjects import Port, Request
+
+from .observe import observe_actors
+from .parts import Parts
+from .runfile import remove_run_file, write_run_file
+from .services import Services
+from .status import NodeActor
+from .tree import build_tree
+
+
+class Node:
+    """Enter it to start everything; leave it to stop everything in reverse order.
+
+    It is the bridge's ``Caller`` (it asks actors) and its ``Probe`` (it knows how the node does).
+
+    Raises (on entering):
+        BadSettingError: A setting can't work; the detail names it.
+        StartError: Something is in the way: a busy port, a taken folder, an old server.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+        events: EventSink | None = None,
+    ) -> None:
+        self.settings = settings
+        chosen = clock or SystemClock()
+        sink = events or _log_event
+        self.metrics = Metrics(node=settings.node.name)
+        self.system = System(node=settings.node.name, clock=chosen, rng=rng, events=sink)
+        self.parts = Parts(settings=settings, clock=chosen, rng=self.system.rng, metrics=self.metrics)
+        self.services = Services(self.system, self.parts)
+        self._events = sink
+        self._draining = False
+        self._ready = False
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Start the tree."""
+        settings = self.settings
+        tree = build_tree(
+            settings.supervision, settings.node.roles, self.services.factories(self._make_bridge), self.parts
+        )
+        await self._stack.__aenter__()
+        try:
+            await self._stack.enter_async_context(self.system)
+            status = ChildSpec("node", NodeActor, {"owner": self})
+            await self.system.start(_with_status(tree, status))
+            self._observe()
+            self._write_run_file()
+        except BaseException as error:
+            await self._stack.__aexit__(type(error), error, error.__traceback__)
+            raise
+        self._ready = True
+        self.system.emit("node-started", None, f"{settings.node.name} {__version__}", roles=list(settings.node.roles))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        """Drain and stop."""
+        self._draining = True
+        self.system.emit("node-stopping", None, "draining")
+        try:
+            return await self._stack.__aexit__(kind, error, trace)
+        finally:
+            remove_run_file(self.settings.node.data)
+
+    async def run(self, stop: anyio.Event) -> None:
+        """Serve until ``stop`` is set.
+
+        Raises:
+            StartError: If the root supervisor gave up.
+        """
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._stop_on_failure, stop)
+            await stop.wait()
+            group.cancel_scope.cancel()
+        if self.system.failure is not None:
+            raise self.system.failure
+
+    async def _stop_on_failure(self, stop: anyio.Event) -> None:
+        await self.system.failed.wait()
+        stop.set()
+
+    # -- the bridge's caller and probe -----------------------------------------------------------------------------------
+
+    async def ask(self, message: Request[Any], *, timeout_s: float | None = None, trace: str = "") -> Any:
+        """Ask the actor that answers this operation, wherever it runs."""
+        return await self.system.ask(message, timeout_s=timeout_s, trace=trace)
+
+    async def readiness(self) -> dict[str, str]:
+        """Check name to ``ok`` or what is wrong: each from a real round trip now."""
+        return {"bus": await self._check_bus(), "store": await self._check_store(), "tree": self._check_tree()}
+
+    def node(self) -> str:
+        """The node's name."""
+        return self.system.node
+
+    def is_ready(self) -> bool:
+        """True once the node has started and until it drains."""
+        return self._ready and not self._draining
+
+    async def _check_bus(self) -> str:
+        bus = self.parts.bus
+        if bus is None:
+            return "not started"
+        state = bus.statistics().state
+        if state != "connected":
+            return state
+        try:
+            await bus.flush(2.0)
+        except ChimeraError as error:
+            return error.detail
+        return "ok"
+
+    async def _check_store(self) -> str:
+        store = self.parts.store
+        if store is None:
+            return "not started"
+        try:
+            with anyio.fail_after(2.0):
+                return await store.check()
+        except (ChimeraError, TimeoutError) as error:
+            return str(error) or "no answer within 2 s"
+
+    def _check_tree(self) -> str:
+        root = self.system.root
+        bad = [] if root is None else [row.spec.id for row in root.rows.values() if row.state != "running"]
+        return "not started" if root is None else f"not running: {', '.join(bad)}" if bad else "ok"
+
+    # -- for people --------------------------------------------------------------------------------------------------------
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What runs where: one row per child of the tree, in order of start."""
+        root = self.system.root
+        return [self._row(root, name) for name in root.rows] if root is not None else []
+
+    def _row(self, root: Supervisor, name: str) -> dict[str, Any]:
+        row = root.rows[name]
+        return {
+            "name": name,
+            "state": row.state,
+            "restarts": row.restarts,
+            "where": self._where(name),
+            "cause": row.cause,
+        }
+
+    def _where(self, name: str) -> str:
+        settings = self.settings
+        places = {
+            "nats-server": self.services.server.url if self.services.server else settings.nats.url,
+            "store": settings.store.url or str(settings.node.data / "chimera.sqlite"),
+            "bridge": ", ".join(self.http_urls().values()),
+            "sandbox": f"{self.parts.sandbox.statistics().workers} worker processes" if self.parts.sandbox else "",
+        }
+        cell = self.system.cells.get(name)
+        return places.get(name) or (f"chimera.{cell.kind.actor_name}.*" if cell is not None else "")
+
+    def http_urls(self) -> dict[str, str]:
+        """Base URL of every port that is served, by role."""
+        bridge = self.services.bridge
+        if bridge is None:
+            return {}
+        host = self.settings.http.host
+        shown = f"[{host}]" if ":" in host else "localhost" if host == "127.0.0.1" else host
+        return {port.name.lower(): f"http://{shown}:{number}" for port, number in bridge.ports.items()}
+
+    # -- assembly ------------------------------------------------------------------------------------------------------------
+
+    def _make_bridge(self) -> Any:
+        from chimera.http import Bridge
+
+        self.services.bridge = Bridge(
+            self, self, bridge_settings(self.settings),
+            metrics=self.metrics, clock=self.parts.clock, store=self.parts.store, events=self._events,
+        )  # fmt: skip
+        return self.services.bridge
+
+    def _observe(self) -> None:
+        observe_process(self.metrics)
+        observe_actors(self.metrics, self.system)
+        if self.parts.bus is not None:
+            bus: Bus = self.parts.bus
+            observe_bus(self.metrics, bus.statistics)
+
+    def _write_run_file(self) -> None:
+        server = self.services.server
+        url = server.url if server is not None else self.settings.nats.url
+        write_run_file(self.settings.node.data, node=self.system.node, nats_url=url, http=self.http_urls())
+
+
+def bridge_settings(settings: Settings) -> Any:
+    """What the bridge is told: the ports of the roles that this version can serve."""
+    from chimera.http import BridgeSettings
+    from subjects import OPERATIONS
+
+    http = settings.http
+    served = {operation.port for operation in OPERATIONS}
+    numbers = {port: getattr(http.ports, port.name.lower()) for port in Port if port in served}
+    token: Any = http.token
+    return BridgeSettings(
+        host=http.host,
+        ports=numbers,
+        token=token,
+        data=settings.node.data,
+        max_body_bytes=http.max_body_bytes,
+        body_timeout_s=http.body_timeout_s,
+        header_timeout_s=http.header_timeout_s,
+        connections_per_address=http.connections_per_address,
+        idempotency_keep_s=http.idempotency_keep_s,
+    )
+
+
+def _with_status(tree: SupervisorSpec, status: ChildSpec) -> SupervisorSpec:
+    """The tree with the node's own actor after the bus, or first if there is none."""
+    ids = [child.id for child in tree.children]
+    place = ids.index("bus") + 1 if "bus" in ids else 0
+    children = (*tree.children[:place], status, *tree.children[place:])
+    return SupervisorSpec(
+        tree.id, children, tree.strategy, tree.intensity, tree.period_s, tree.backoff, tree.restart, tree.shutdown_s
+    )
+
+
+def _log_event(name: str, layer: str, message: str, level: str, fields: dict[str, Any], /) -> None:
+    extra = {key: value for key, value in fields.items() if key != "error"}
+    event(name, layer, message, level=level, **extra)  # pyright: ignore[reportArgumentType] - levels come from our own calls

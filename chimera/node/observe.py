@@ -1,0 +1,40 @@
+"""The actors' numbers at scrape time, summed by actor class: addresses and keys never become labels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from chimera.cell import Cell
+from chimera.metrics import Metrics
+from chimera.system import System
+
+Reading = Mapping[tuple[str, ...], float]
+
+
+def observe_actors(metrics: Metrics, system: System) -> None:
+    """Read mailboxes, restarts and messages of all actors at every scrape."""
+
+    def by_actor(pick: Callable[[Cell], float]) -> Callable[[], Reading]:
+        def reading() -> Reading:
+            sums: Counter[tuple[str, ...]] = Counter()
+            for cell in system.cells.values():
+                sums[(cell.kind.actor_name,)] += pick(cell)  # pyright: ignore[reportArgumentType] - a Counter of floats
+            return sums
+
+        return reading
+
+    def messages() -> Reading:
+        sums: Counter[tuple[str, ...]] = Counter()
+        for cell in system.cells.values():
+            name = cell.kind.actor_name
+            requests = sum(figures.requests for figures in cell.verbs.values())
+            errors = sum(figures.errors for figures in cell.verbs.values())
+            sums[(name, "ok")] += max(0, requests - errors)
+            sums[(name, "error")] += errors
+            sums[(name, "refused")] += cell.refused
+        return sums
+
+    metrics.at_scrape("chimera_mailbox_messages", by_actor(lambda cell: cell.statistics().waiting))
+    metrics.at_scrape("chimera_restarts_total", by_actor(lambda cell: cell.restarts))
+    metrics.at_scrape("chimera_messages_total", messages)

@@ -1,0 +1,191 @@
+"""The services of a node, by the names that the supervision tree uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chimera.config import Settings
+from chimera.errors import BadSettingError, UnavailableError
+from chimera.hosted import Hosted
+from chimera.system import System
+
+from .parts import Parts
+
+if TYPE_CHECKING:
+    from chimera.server import EmbeddedServer
+
+KPI_STREAM = "KPI"
+
+
+class ServerService:
+    """The embedded nats-server; a death that nobody asked for is a failure, and the supervisor starts it again."""
+
+    def __init__(self, server: EmbeddedServer, system: System) -> None:
+        self.server = server
+        self._system = system
+
+    async def start(self) -> None:
+        """Start it, and write the contexts for the ``nats`` command."""
+        from chimera.server import write_contexts
+
+        await self.server.start()
+        write_contexts(self.server.files.data_dir, self.server.url)
+        self._system.emit("server-started", None, self.server.url, pid=self.server.pid)
+
+    async def wait(self) -> None:
+        """Return after ``stop``.
+
+        Raises:
+            UnavailableError: If it died.
+        """
+        ended = await self.server.wait()
+        if not ended.wanted:
+            self._system.emit("server-died", None, str(ended), level="error")
+            raise UnavailableError(str(ended))
+
+    async def stop(self) -> None:
+        """Stop it."""
+        await self.server.stop()
+
+
+class Absent:
+    """A service that has nothing to do here: the server, when ``nats.url`` names one that runs elsewhere."""
+
+    async def start(self) -> None:
+        """Nothing to start."""
+
+    async def wait(self) -> None:
+        """Nothing that could end: wait until cancelled."""
+        import anyio
+
+        await anyio.sleep_forever()
+
+    async def stop(self) -> None:
+        """Nothing to stop."""
+
+
+class Services:
+    """Makes the node's services and keeps what they open in ``Parts``."""
+
+    def __init__(self, system: System, parts: Parts) -> None:
+        self._system = system
+        self._parts = parts
+        self.server: EmbeddedServer | None = None
+        self.bridge: Any = None
+
+    def factories(self, bridge: Callable[[], Any]) -> dict[str, Callable[[], Any]]:
+        """Service name to its factory."""
+        return {
+            "nats-server": self._make_server,
+            "bus": lambda: Hosted(
+                self._system, self._open_bus, opened=self._system.attach, closing=self._system.detach
+            ),
+            "store": lambda: Hosted(self._system, self._open_store, opened=self._take_store),
+            "sandbox": lambda: Hosted(self._system, self._open_sandbox, opened=self._take_sandbox),
+            "projector": lambda: Hosted(self._system, _nothing, run=self._project),
+            "bridge": bridge,
+        }
+
+    # -- the server and the bus -----------------------------------------------------------------------------------------
+
+    def _make_server(self) -> ServerService | Absent:
+        settings = self._parts.settings
+        if settings.nats.url:
+            return Absent()
+        from chimera.server import EmbeddedServer
+
+        self.server = EmbeddedServer(server_settings(settings), clock=self._parts.clock)
+        return ServerService(self.server, self._system)
+
+    def _open_bus(self) -> AbstractAsyncContextManager[Any]:
+        from chimera.bus.nats import NatsBus
+
+        nats, node = self._parts.settings.nats, self._parts.settings.node
+        common: dict[str, Any] = {"name": f"chimera-{node.name}", "clock": self._parts.clock, "rng": self._parts.rng}
+        if not nats.url:
+            server = self._need_server()
+            seed = server.seed_path("runtime").read_text().strip()
+            self._parts.bus = NatsBus(server.url, seed=seed, inbox_prefix=server.inbox_prefix("runtime"), **common)
+        else:
+            self._parts.bus = NatsBus(
+                nats.url.split(","), seed=_seed(nats.seed_file), credentials=nats.credentials, **common
+            )
+        return self._parts.bus
+
+    def _need_server(self) -> EmbeddedServer:
+        if self.server is None:
+            raise BadSettingError("the tree has no nats-server before the bus", hint="set nats.url, or add nats-server")
+        return self.server
+
+    # -- the store, the sandbox, the projector ----------------------------------------------------------------------------
+
+    def _open_store(self) -> AbstractAsyncContextManager[Any]:
+        from chimera.store import open_store
+
+        settings = self._parts.settings
+        return open_store(settings.store.url, settings.node.data, settings.nats.durability)
+
+    async def _take_store(self, store: Any) -> None:
+        from chimera.metrics import observe_store
+
+        self._parts.store = store
+        observe_store(self._parts.metrics, store.statistics)
+
+    def _open_sandbox(self) -> AbstractAsyncContextManager[Any]:
+        from chimera.sandbox import SandboxSettings, create_sandbox
+
+        own = self._parts.settings.sandbox
+        folder = Path(own.cache_dir) if own.cache_dir else self._parts.settings.node.data / "cache" / "modules"
+        settings = SandboxSettings(
+            cache_dir=folder,
+            workers=own.workers,
+            memory_limit_bytes=own.memory_limit_bytes,
+            max_waiting=own.max_waiting,
+            allow_inline=own.allow_inline,
+        )
+        return create_sandbox(settings, self._parts.clock)
+
+    async def _take_sandbox(self, sandbox: Any) -> None:
+        from chimera.metrics import observe_sandbox
+
+        self._parts.sandbox = sandbox
+        observe_sandbox(self._parts.metrics, sandbox.statistics)
+
+    async def _project(self, _: Any) -> None:
+        from chimera.store import project
+
+        await project(self._parts.need("bus"), self._parts.need("store"), clock=self._parts.clock)
+
+
+class _nothing:  # noqa: N801 - an empty context manager under the name it is used by
+    async def __aenter__(self) -> None: ...
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+
+def server_settings(settings: Settings) -> Any:
+    """What the embedded server is told."""
+    from chimera.server import ServerSettings
+
+    nats = settings.nats
+    durability: Any = nats.durability
+    return ServerSettings(
+        data_dir=settings.node.data,
+        port=nats.port,
+        server=nats.server,
+        durability=durability,
+        max_file_bytes=nats.max_file_bytes,
+        max_memory_bytes=nats.max_memory_bytes,
+    )
+
+
+def _seed(path: str) -> str:
+    if not path:
+        return ""
+    try:
+        return Path(path).read_text().strip()
+    except OSError as error:
+        raise BadSettingError(f"nats.seed_file: {path} can't be read: {error.strerror}") from error
