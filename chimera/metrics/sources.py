@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-
-from chimera.bus.contract import BusStatistics
-from chimera.sandbox.contract import SandboxStatistics
-from chimera.store.contract import StoreStatistics
+from typing import TYPE_CHECKING
 
 from .registry import Metrics
+
+if TYPE_CHECKING:
+    from chimera.bus.contract import BusStatistics
+    from chimera.sandbox.contract import SandboxStatistics
+    from chimera.store.contract import StoreStatistics
 
 _ALONE = ()
 """Label values of a metric without labels."""
