@@ -1,0 +1,189 @@
+"""The sandbox of one node: checks modules, loads guests, owns the worker processes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+
+import anyio
+import anyio.to_thread
+from anyio.abc import TaskGroup
+
+from chimera.clock import Clock
+from chimera.errors import BadGenomeError, BadModuleError, BadSettingError, StartError, UnavailableError
+
+from .abi import check_binary, check_grants
+from .cache import CacheEntry, ModuleCache
+from .compiler import Compiler
+from .contract import GuestSpec, ModuleInfo, SandboxStatistics
+from .guest import GuestHandle, SharedGuest
+from .inline import InlinePlace
+from .pool import Place, WorkerPool
+from .residents import Residence
+from .settings import SandboxSettings
+
+
+class LocalSandbox:
+    """See ``contract.Sandbox``."""
+
+    def __init__(self, settings: SandboxSettings, clock: Clock) -> None:
+        self._settings = settings
+        self._cache = ModuleCache(settings.cache_dir)
+        self._compiler = Compiler(self._cache)
+        self._pool = WorkerPool(settings, clock, self._heal)
+        self._inline = InlinePlace(settings, clock)
+        self._guests: dict[GuestSpec, SharedGuest] = {}
+        self._loading = anyio.Lock()
+        self._group: TaskGroup | None = None
+        self._numbers = 0
+        self._past_calls = self._past_failures = 0
+
+    async def __aenter__(self) -> LocalSandbox:
+        """Open the cache and start the workers.
+
+        Raises:
+            BadSettingError: If the cache folder cannot be used.
+            StartError: If a worker does not come up.
+        """
+        await anyio.to_thread.run_sync(self._cache.open)
+        group = anyio.create_task_group()
+        self._group = await group.__aenter__()
+        try:
+            await self._pool.open(group)
+        except BaseException as error:
+            await self._end(error)
+            raise
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        """End the workers; at most two seconds, then by force."""
+        error = exc[1] if len(exc) > 1 and isinstance(exc[1], BaseException) else None
+        await self._end(error)
+
+    async def check(self, module: bytes, grants: Sequence[str] = ()) -> ModuleInfo:
+        """Verify, compile in a limited child, check every signature, put it into the cache.
+
+        Raises:
+            BadModuleError: With the reason.
+        """
+        check_binary(module)
+        check_grants((), grants)
+        digest = await anyio.to_thread.run_sync(_digest, module)
+        entry = await anyio.to_thread.run_sync(self._find, digest, True)
+        if entry is None:
+            entry = await self._compiler.compile(module, digest, tuple(grants), deterministic=True)
+        check_grants(entry.info.imports, grants)
+        await anyio.to_thread.run_sync(self._cache.keep_module, module)
+        return entry.info
+
+    async def load(self, spec: GuestSpec) -> GuestHandle:
+        """Load on every worker and configure; equal specs share one guest.
+
+        Raises:
+            BadModuleError: If the module was never checked, no longer compiles, or does not start.
+            BadGenomeError: If ``chimera_configure`` refuses, or there is none for a genome.
+            BadSettingError: If it is to run inline and that is not allowed.
+            UnavailableError: If the sandbox is not open.
+        """
+        if self._group is None:
+            raise UnavailableError("the sandbox is not open")
+        async with self._loading:
+            shared = self._guests.get(spec)
+            if shared is None:
+                shared = self._guests[spec] = await self._load(spec)
+            return GuestHandle(shared, self._release)
+
+    def statistics(self) -> SandboxStatistics:
+        """Counters and gauges; ``instances`` counts those started since the start."""
+        guests = self._guests.values()
+        return SandboxStatistics(
+            workers=len(self._pool.links), idle=self._pool.idle, waiting=self._pool.waiting, loaded=len(self._guests),
+            calls=self._past_calls + sum(guest.calls for guest in guests),
+            failures=self._past_failures + sum(guest.failures for guest in guests),
+            worker_deaths=self._pool.deaths, instances=self._pool.instances + self._inline.instances,
+        )  # fmt: skip
+
+    async def _load(self, spec: GuestSpec) -> SharedGuest:
+        place = self._place(spec)
+        entry = await self._compiled(spec)
+        check_grants(entry.info.imports, spec.grants)
+        if spec.genome and not entry.info.has_configure:
+            raise BadGenomeError("the module exports no chimera_configure, so it takes no genome")
+        self._numbers += 1
+        order = self._residence(spec, entry, self._numbers)
+        status, detail = await place.load(order)
+        if status == "corrupt":
+            healed = await self._heal(order)
+            order = healed or order
+            status, detail = await place.load(order)
+        if status == "genome":
+            raise BadGenomeError(detail)
+        if status:
+            raise BadModuleError(detail)
+        return SharedGuest(place, order, entry.info)
+
+    def _place(self, spec: GuestSpec) -> Place:
+        if spec.placement == "worker":
+            return self._pool
+        if not self._settings.allow_inline:
+            raise BadSettingError(
+                f"{spec.agent} asks to run inline, which is not allowed here",
+                hint="set placement = 'worker' in its manifest, or allow inline placement in the settings",
+            )
+        return self._inline
+
+    async def _compiled(self, spec: GuestSpec) -> CacheEntry:
+        entry = await anyio.to_thread.run_sync(self._find, spec.digest, spec.deterministic)
+        if entry is not None:
+            return entry
+        module = await anyio.to_thread.run_sync(self._cache.module, spec.digest)
+        if module is None:
+            raise BadModuleError(f"the module {spec.digest} was never checked here", hint="check it first")
+        return await self._compiler.compile(module, spec.digest, spec.grants, deterministic=spec.deterministic)
+
+    async def _heal(self, order: Residence) -> Residence | None:
+        """Compile again what was damaged on disk; ``None`` if that is impossible."""
+        spec = order.spec
+        try:
+            entry = await anyio.to_thread.run_sync(self._find, spec.digest, spec.deterministic)
+            if entry is not None:
+                await anyio.to_thread.run_sync(self._cache.discard, entry)
+            entry = await self._compiled(spec)
+        except BadModuleError:
+            return None
+        return replace(order, path=str(entry.path), sha256=entry.sha256)
+
+    def _residence(self, spec: GuestSpec, entry: CacheEntry, number: int) -> Residence:
+        return Residence(
+            number=number, path=str(entry.path), sha256=entry.sha256, spec=spec, imports=entry.info.imports,
+            has_configure=entry.info.has_configure,
+            memory_bytes=min(spec.limits.memory_bytes, self._settings.memory_limit_bytes),
+        )  # fmt: skip
+
+    def _find(self, digest: str, deterministic: bool) -> CacheEntry | None:  # noqa: FBT001 - run_sync passes by position
+        return self._cache.find(digest, deterministic=deterministic)
+
+    async def _release(self, shared: SharedGuest) -> None:
+        await shared.wait_quiet()
+        if shared.handles == 0 and self._guests.get(shared.order.spec) is shared:
+            del self._guests[shared.order.spec]
+            self._past_calls += shared.calls
+            self._past_failures += shared.failures
+            shared.place.unload(shared.order)
+
+    async def _end(self, error: BaseException | None) -> None:
+        group, self._group = self._group, None
+        if group is None:
+            return
+        with anyio.CancelScope(shield=True):
+            await self._pool.close()
+            self._inline.close()
+        group.cancel_scope.cancel()
+        await group.__aexit__(type(error) if error else None, error, error.__traceback__ if error else None)
+        if isinstance(error, StartError):
+            raise error
+
+
+def _digest(module: bytes) -> str:
+    return hashlib.sha256(module).hexdigest()
