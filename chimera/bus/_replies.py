@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 
 from chimera.clock import Clock, Timer
-from chimera.errors import ChimeraError, ConnectionLostError, DeadlineError, DeniedError
+from chimera.errors import ChimeraError, ConnectionLostError, DeadlineError, DeniedError, NotRunningError
 
 from .contract import Delivery, Handler
 
@@ -109,6 +109,18 @@ class Replies:
         callback(Delivery(self.prefix + token, b"", headers={"Status": status, "Description": description}))
 
 
-def nobody_listens(delivery: Delivery) -> bool:
-    """True if this is the server's word that a request reached no subscriber."""
-    return delivery.headers is not None and not delivery.data and delivery.headers.get("Status") == "503"
+def raise_for_status(delivery: Delivery, subject: str) -> None:
+    """Turn a status that stands in place of an answer into its error.
+
+    Raises:
+        NotRunningError: 503, nobody listens.
+        ConnectionLostError: 502, the connection is gone.
+        DeniedError: 403, publishing to ``subject`` is not permitted.
+    """
+    status = delivery.headers.get("Status") if delivery.headers and not delivery.data else None
+    if status == "503":
+        raise NotRunningError(f"nobody listens on {subject}")
+    if status == "502":
+        raise ConnectionLostError
+    if status == "403":
+        raise DeniedError(f"these credentials may not publish to {subject}")

@@ -96,7 +96,10 @@ class BusStatistics:
 Handler = Callable[[Delivery], None]
 """Takes a delivery at once: a plain function that only enqueues. What it raises is counted and logged, never lost."""
 
-StateListener = Callable[[Literal["connected", "disconnected", "closed"]], None]
+State = Literal["connected", "disconnected", "closed"]
+"""Of a connection: working, being re-established, or ended by ourselves."""
+
+StateListener = Callable[[State], None]
 
 
 class Subscription(Protocol):

@@ -65,7 +65,9 @@ def check_key(key: str) -> None:
         BadMessageError: If it is not dot-separated tokens of ``A-Z a-z 0-9 _ = / -``, or is too long.
     """
     if not _is_key(key) or len(key) > MAX_SUBJECT_BYTES // 2:
-        raise BadMessageError(f"{_shown(key)} is no key", hint="use tokens of A-Z a-z 0-9 _ = / - joined by single dots")
+        raise BadMessageError(
+            f"{_shown(key)} is no key", hint="use tokens of A-Z a-z 0-9 _ = / - joined by single dots"
+        )
 
 
 def header_size(headers: Mapping[str, str]) -> int:

@@ -1,0 +1,147 @@
+"""JetStream's JSON API: requests that are repeated inside their deadline, and its refusals as our errors."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from chimera.clock import Clock
+from chimera.errors import (
+    BusDownError,
+    ChimeraError,
+    ConflictError,
+    DeadlineError,
+    FencedError,
+    NotFoundError,
+    NotRunningError,
+    UnavailableError,
+)
+
+from .contract import Delivery
+
+ATTEMPT_S = 2.0
+"""How long one try waits for its answer before the same request, with the same id, is sent again."""
+
+_WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
+T = TypeVar("T")
+
+
+class Refusal(msgspec.Struct):
+    """Why JetStream did not do it."""
+
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+
+class Answer(msgspec.Struct):
+    """What every answer may hold."""
+
+    error: Refusal | None = None
+
+
+class PubAck(Answer):
+    """The acknowledgement of an append."""
+
+    stream: str = ""
+    seq: int = 0
+    duplicate: bool = False
+
+
+class Requester(Protocol):
+    """The part of the bus that JetStream needs."""
+
+    clock: Clock
+
+    async def request(
+        self, subject: str, data: bytes, *, timeout_s: float = 5.0, headers: Mapping[str, str] | None = None
+    ) -> Delivery:
+        """One answer."""
+        ...
+
+
+class Upness(Protocol):
+    """Knows when there is a connection."""
+
+    async def wait_up(self, timeout_s: float) -> None:
+        """Wait for it; ``BusDownError`` if it does not come."""
+        ...
+
+
+class Api:
+    """Asks JetStream and insists until the deadline: everything sent through here may be sent twice."""
+
+    def __init__(self, core: Requester, connection: Upness, rng: random.Random) -> None:
+        self._core, self._connection, self._rng = core, connection, rng
+
+    async def call(self, verb: str, body: Any = None, *, timeout_s: float = 5.0, kind: type[T] = Answer) -> T:
+        """Ask ``$JS.API.<verb>`` and read the answer as ``kind``.
+
+        Raises:
+            ChimeraError: What ``refused`` makes of a refusal, and like ``insist``.
+        """
+        data = msgspec.json.encode(body) if body is not None else b""
+        answer = await self.insist(f"$JS.API.{verb}", data, timeout_s=timeout_s)
+        return read(answer.data, kind)
+
+    async def insist(
+        self, subject: str, data: bytes, *, timeout_s: float, headers: Mapping[str, str] | None = None
+    ) -> Delivery:
+        """A request repeated on silence, on "nobody listens" and across outages.
+
+        Raises:
+            BusDownError: If there was no connection until the deadline.
+            DeadlineError: If there was one, but no answer.
+            UnavailableError: If nothing answers there: no JetStream, or no stream that captures the subject.
+        """
+        clock = self._core.clock
+        deadline, wait = clock.monotonic() + timeout_s, 0.05
+        while True:
+            left = deadline - clock.monotonic()
+            try:
+                await self._connection.wait_up(left)
+                return await self._core.request(subject, data, timeout_s=min(ATTEMPT_S, left), headers=headers)
+            except (NotRunningError, BusDownError, DeadlineError) as error:
+                wait = min(wait * 2, 0.5)
+                pause = wait * self._rng.uniform(0.5, 1.0)
+                if clock.monotonic() + pause >= deadline:
+                    raise _final(error, subject) from error
+                if not isinstance(error, DeadlineError):
+                    await clock.sleep(pause)
+
+
+def read(data: bytes, kind: type[T]) -> T:
+    """An answer of the API as ``kind``.
+
+    Raises:
+        ChimeraError: If it is a refusal.
+        UnavailableError: If it can't be read.
+    """
+    try:
+        answer = msgspec.json.decode(data, type=kind)
+    except msgspec.DecodeError as error:
+        raise UnavailableError(f"JetStream's answer can't be read: {error}") from error
+    if isinstance(answer, Answer) and answer.error is not None:
+        raise refused(answer.error)
+    return answer
+
+
+def refused(refusal: Refusal) -> ChimeraError:
+    """The error that fits a refusal; JetStream's own number is in its ``data``."""
+    detail, data = refusal.description, {"err_code": refusal.err_code}
+    if refusal.err_code in _WRONG_LAST_SEQUENCE:
+        return FencedError(detail, data=data)
+    if refusal.code == 404:  # noqa: PLR2004 - as in HTTP
+        return NotFoundError(detail, data=data)
+    if refusal.code == 400:  # noqa: PLR2004 - as in HTTP
+        return ConflictError(detail, data=data)
+    return UnavailableError(detail, data=data)
+
+
+def _final(error: ChimeraError, subject: str) -> ChimeraError:
+    if isinstance(error, NotRunningError):
+        return UnavailableError(f"no stream or JetStream service takes {subject}")
+    return error

@@ -1,0 +1,158 @@
+"""Streams: declared, appended to, measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from chimera.errors import BusDownError, ConnectionLostError, DeadlineError, NotFoundError, UnavailableError
+
+from ._api import ATTEMPT_S, Answer, Api, PubAck, read
+from .contract import Appended, StreamSpec
+from .subject import check_name, check_pattern, check_size, check_subject
+
+if TYPE_CHECKING:
+    from ._connection import Connection
+    from ._hot import HotPath
+
+CHUNK_MESSAGES = 256
+CHUNK_BYTES = 1024 * 1024
+"""A pipelined chunk stays far below the server's ingest queue, which drops what overflows."""
+
+MSG_ID = "Nats-Msg-Id"
+EXPECTED_LAST = "Nats-Expected-Last-Subject-Sequence"
+_NS = 1_000_000_000
+_ASYNC_SINCE = (2, 12)
+
+
+class StreamState(msgspec.Struct):
+    """What is used of a stream's state."""
+
+    messages: int = 0
+    first_seq: int = 0
+    last_seq: int = 0
+
+
+class StreamInfo(Answer):
+    """What is used of a stream's description."""
+
+    config: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
+    state: StreamState = msgspec.field(default_factory=StreamState)
+
+
+class Streams:
+    """JetStream's streams over the core connection."""
+
+    def __init__(self, api: Api, hot: HotPath, connection: Connection) -> None:
+        self._api, self._hot, self._connection = api, hot, connection
+
+    async def declare(self, spec: StreamSpec) -> None:
+        """Create the stream or bring it to ``spec``."""
+        check_name(spec.name, "stream")
+        for subject in spec.subjects:
+            check_pattern(subject)
+        await self.declare_raw(config_of(spec, async_persistence=self._may_persist_async(spec)))
+
+    async def declare_raw(self, config: Mapping[str, Any]) -> None:
+        """Create a stream or bring it to ``config``; what ``config`` does not name stays as it is."""
+        name = config["name"]
+        try:
+            info = await self._api.call(f"STREAM.INFO.{name}", kind=StreamInfo)
+        except NotFoundError:
+            await self._api.call(f"STREAM.CREATE.{name}", config)
+            return
+        wanted = {**info.config, **config}
+        if "persist_mode" in info.config or "persist_mode" in config:  # it is fixed at creation
+            wanted["persist_mode"] = info.config.get("persist_mode", "default")
+        if wanted != info.config:
+            await self._api.call(f"STREAM.UPDATE.{name}", wanted)
+
+    async def state(self, stream: str) -> tuple[int, int, int]:
+        """(first sequence, last sequence, messages)."""
+        check_name(stream, "stream")
+        state = (await self._api.call(f"STREAM.INFO.{stream}", kind=StreamInfo)).state
+        return state.first_seq, state.last_seq, state.messages
+
+    async def append(
+        self, subject: str, data: bytes, *, msg_id: str = "", expected_last: int | None = None,
+        headers: Mapping[str, str] | None = None, timeout_s: float = 5.0,
+    ) -> Appended:  # fmt: skip
+        """Store one message; repeated with the same ``msg_id`` until acknowledged or the deadline."""
+        sent = {**(headers or {}), **({MSG_ID: msg_id} if msg_id else {})}
+        if expected_last is not None:
+            sent[EXPECTED_LAST] = str(expected_last)
+        answer = await self._api.insist(subject, data, timeout_s=timeout_s, headers=sent)
+        ack = read(answer.data, PubAck)
+        if not ack.stream:
+            raise UnavailableError(f"{subject} is answered by somebody who is not a stream")
+        return Appended(ack.stream, ack.seq, ack.duplicate)
+
+    async def append_many(self, messages: Sequence[tuple[str, bytes, str]], *, timeout_s: float) -> None:
+        """Store many, in chunks whose last acknowledgement speaks for the chunk."""
+        for subject, data, msg_id in messages:  # nothing is sent if one is bad
+            check_subject(subject)
+            check_size(data, {MSG_ID: msg_id}, self._hot.max_payload)
+        deadline = self._hot.clock.monotonic() + timeout_s
+        for chunk in chunks(messages):
+            await self._append_chunk(chunk, deadline)
+
+    async def _append_chunk(self, chunk: Sequence[tuple[str, bytes, str]], deadline: float) -> None:
+        while True:
+            left = deadline - self._hot.clock.monotonic()
+            try:
+                await self._connection.wait_up(left)
+                await self._append_once(chunk, min(left, 2 * ATTEMPT_S))
+            except (BusDownError, DeadlineError):
+                if self._hot.clock.monotonic() >= deadline:
+                    raise
+            else:
+                return
+
+    async def _append_once(self, chunk: Sequence[tuple[str, bytes, str]], timeout_s: float) -> None:
+        client = self._hot.client
+        for subject, data, msg_id in chunk[:-1]:
+            await self._hot.publish(subject, data, headers={MSG_ID: msg_id})
+        if self._hot.client is not client:  # the first ones went down with the old connection
+            raise ConnectionLostError
+        subject, data, msg_id = chunk[-1]
+        await self.append(subject, data, msg_id=msg_id, timeout_s=timeout_s)
+        if self._hot.client is not client:
+            raise ConnectionLostError
+
+    def _may_persist_async(self, spec: StreamSpec) -> bool:
+        client = self._hot.client
+        if not spec.telemetry or spec.replicas != 1 or client is None:
+            return False
+        try:
+            version = client.connected_server_version
+            return (version.major, version.minor) >= _ASYNC_SINCE
+        except ValueError:  # a development build
+            return False
+
+
+def config_of(spec: StreamSpec, *, async_persistence: bool) -> dict[str, Any]:
+    """``spec`` in JetStream's words. A full work queue refuses; other streams drop their oldest messages."""
+    window = min(spec.duplicate_window_s, spec.max_age_s) if spec.max_age_s else spec.duplicate_window_s
+    config: dict[str, Any] = {
+        "name": spec.name, "subjects": list(spec.subjects), "retention": spec.retention, "storage": "file",
+        "max_age": int(spec.max_age_s * _NS), "max_bytes": spec.max_bytes, "duplicate_window": int(window * _NS),
+        "num_replicas": spec.replicas, "discard": "new" if spec.retention == "workqueue" else "old",
+        "allow_direct": True,
+    }  # fmt: skip
+    if async_persistence:
+        config["persist_mode"] = "async"
+    return config
+
+
+def chunks(messages: Sequence[tuple[str, bytes, str]]) -> list[Sequence[tuple[str, bytes, str]]]:
+    """``messages`` in order, cut so that no chunk has over ``CHUNK_MESSAGES``, or over ``CHUNK_BYTES`` if it can be helped."""
+    cut: list[Sequence[tuple[str, bytes, str]]] = []
+    begin, size = 0, 0
+    for index, (_, data, _) in enumerate(messages):
+        if index > begin and (index - begin >= CHUNK_MESSAGES or size + len(data) > CHUNK_BYTES):
+            cut.append(messages[begin:index])
+            begin, size = index, 0
+        size += len(data)
+    return [*cut, messages[begin:]] if messages else []
