@@ -1,4 +1,4 @@
-"""``chimera.node.*``: how a node does. Any node answers; one of them is asked on ``chimera.node.<node>.node.-.status``."""
+"""``chimera.node.*``: how a node does. Any node answers; a certain one on ``chimera.node.<node>.node.-.status``."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ class Node:
         await self.system.failed.wait()
         stop.set()
 
-    # -- the bridge's caller and probe -----------------------------------------------------------------------------------
+    # -- the bridge's caller and probe ---------------------------------------------------------------------------------
 
     async def ask(self, message: Request[Any], *, timeout_s: float | None = None, trace: str = "") -> Any:
         """Ask the actor that answers this operation, wherever it runs."""
@@ -154,7 +154,7 @@ class Node:
         bad = [] if root is None else [row.spec.id for row in root.rows.values() if row.state != "running"]
         return "not started" if root is None else f"not running: {', '.join(bad)}" if bad else "ok"
 
-    # -- for people --------------------------------------------------------------------------------------------------------
+    # -- for people ----------------------------------------------------------------------------------------------------
 
     def rows(self) -> list[dict[str, Any]]:
         """What runs where: one row per child of the tree, in order of start."""
@@ -191,7 +191,7 @@ class Node:
         shown = f"[{host}]" if ":" in host else "localhost" if host == "127.0.0.1" else host
         return {port.name.lower(): f"http://{shown}:{number}" for port, number in bridge.ports.items()}
 
-    # -- assembly ------------------------------------------------------------------------------------------------------------
+    # -- assembly ------------------------------------------------------------------------------------------------------
 
     def _make_bridge(self) -> Any:
         from chimera.http import Bridge

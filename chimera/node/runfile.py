@@ -14,7 +14,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         pid: Its process.
-        started: The process's start time from ``/proc``, so that a later process with the same number is not taken for it.
+        started: The process's start time from ``/proc``: a later process with the same number is not taken for it.
         http: Base URL by role.
     """
 

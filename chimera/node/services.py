@@ -89,7 +89,7 @@ class Services:
             "bridge": bridge,
         }
 
-    # -- the server and the bus -----------------------------------------------------------------------------------------
+    # -- the server and the bus ----------------------------------------------------------------------------------------
 
     def _make_server(self) -> ServerService | Absent:
         settings = self._parts.settings
@@ -110,9 +110,9 @@ class Services:
             seed = server.seed_path("runtime").read_text().strip()
             self._parts.bus = NatsBus(server.url, seed=seed, inbox_prefix=server.inbox_prefix("runtime"), **common)
         else:
-            self._parts.bus = NatsBus(
-                nats.url.split(","), seed=_seed(nats.seed_file), credentials=nats.credentials, **common
-            )
+            credentials = Path(nats.credentials) if nats.credentials else None
+            servers = nats.url.split(",")
+            self._parts.bus = NatsBus(servers, seed=_seed(nats.seed_file), credentials=credentials, **common)
         return self._parts.bus
 
     def _need_server(self) -> EmbeddedServer:
@@ -120,7 +120,7 @@ class Services:
             raise BadSettingError("the tree has no nats-server before the bus", hint="set nats.url, or add nats-server")
         return self.server
 
-    # -- the store, the sandbox, the projector ----------------------------------------------------------------------------
+    # -- the store, the sandbox, the projector -------------------------------------------------------------------------
 
     def _open_store(self) -> AbstractAsyncContextManager[Any]:
         from chimera.store import open_store

@@ -66,5 +66,6 @@ def _child(child: ChildSettings, services: Services, parts: Parts) -> ChildSpec:
     if not (isinstance(kind, type) and issubclass(kind, Actor)):
         raise BadSettingError(f"{setting}: {child.actor} is no Actor class")
     assemble = getattr(kind, "assemble", None)
-    arguments = {} if assemble is None else (lambda: assemble(parts))
-    return ChildSpec(child.id, kind, arguments, restart=restart, shutdown_s=child.shutdown_s)
+    if assemble is None:
+        return ChildSpec(child.id, kind, {}, restart=restart, shutdown_s=child.shutdown_s)
+    return ChildSpec(child.id, kind, lambda: assemble(parts), restart=restart, shutdown_s=child.shutdown_s)
