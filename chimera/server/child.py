@@ -34,7 +34,7 @@ async def spawn(command: list[str], *, stderr: Path, pass_fd: int) -> Process:
     target = os.open(stderr, flags, 0o600)
     try:
         return await anyio.open_process(
-            _tethered(command), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=target,
+            _tethered(command, pass_fd), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=target,
             env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ},
             start_new_session=True, pass_fds=(pass_fd,),
         )  # fmt: skip
@@ -53,7 +53,7 @@ async def end(process: Process, timeout_s: float) -> None:
             await process.wait()
 
 
-def _tethered(command: list[str]) -> list[str]:
+def _tethered(command: list[str], pass_fd: int) -> list[str]:
     if sys.platform != "linux" or not sys.executable:
         return command
-    return [sys.executable, "-I", "-S", str(_TETHER), str(os.getpid()), *command]
+    return [sys.executable, "-I", "-S", str(_TETHER), str(os.getpid()), str(pass_fd), *command]

@@ -69,7 +69,7 @@ def explain(settings: ServerSettings, exit_: ServerExit) -> ChimeraError:
         )
     files = ServerFiles(settings.data_dir)
     return StartError(
-        f"nats-server ended with {exit_.reason} while it started: {' | '.join(exit_.complaints) or 'it did not say why'}",
+        f"nats-server ended with {exit_.reason} while it started: {' | '.join(exit_.complaints) or 'no reason given'}",
         hint=f"see {files.log}; another program can be named with nats.server",
     )
 

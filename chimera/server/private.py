@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import stat
+from collections.abc import Generator
 from pathlib import Path
 
 from chimera.errors import BadSettingError
@@ -98,7 +99,7 @@ def _try_writing(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _named(path: Path):  # noqa: ANN202 - Iterator[None], spelled by the decorator
+def _named(path: Path) -> Generator[None]:
     try:
         yield
     except OSError as error:
