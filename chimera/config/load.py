@@ -132,7 +132,8 @@ def _flatten(tables: dict[str, Any], prefix: str) -> Iterator[tuple[str, object]
 def unknown_setting(key: str, source: str, known: Mapping[str, Declared]) -> BadSettingError:
     """The error for a name that is no setting, with the nearest one."""
     tails = {one.rsplit(".", 1)[-1]: one for one in known}
-    near = get_close_matches(key, list(known), n=1) or [
+    tables = {one.rsplit(".", 1)[0] for one in known}
+    near = get_close_matches(key, [*known, *tables], n=1) or [
         tails[tail] for tail in get_close_matches(key.rsplit(".", 1)[-1], list(tails), n=1)
     ]
     meant = f"; did you mean {near[0]}?" if near else ""

@@ -18,7 +18,7 @@ _PAIRS = frozenset({("api", "key"), ("private", "key"), ("access", "key")})
 _USERINFO = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@'\"]+@")
 _BEARER = re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE)
 _SEED = re.compile(r"\bS[UAOCNX][A-Z2-7]{56}\b")
-_MAX_DEPTH = 8
+_MAX_DEPTH = 12
 
 
 def is_secret_name(name: str) -> bool:

@@ -1,0 +1,250 @@
+"""Every store keeps the contract; a new backend adds its factory to ``BACKENDS``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+import pytest
+
+from chimera.store import OutcomeFilter, Remembered, Store, open_store
+from subjects.agent import AgentView, Candidate, Limits, Manifest, Parameter, Release
+from subjects.event import Outcome, TaskProcessed
+
+pytestmark = pytest.mark.anyio
+
+Factory = Callable[[Path], Store]
+BACKENDS: dict[str, Factory] = {
+    "sqlite": lambda folder: open_store("", folder),
+    "sqlite-wear": lambda folder: open_store("", folder, "wear"),
+}
+
+
+@pytest.fixture(params=list(BACKENDS))
+def factory(request: pytest.FixtureRequest) -> Factory:
+    """One backend."""
+    return BACKENDS[request.param]
+
+
+@pytest.fixture
+async def store(factory: Factory, tmp_path: Path) -> AsyncIterator[Store]:
+    """An open, empty store."""
+    async with factory(tmp_path) as opened:
+        yield opened
+
+
+def outcome(job_id: str = "job", *, at: float = 100.0, agent: str = "sentiment", kind: Outcome = "ok") -> TaskProcessed:
+    """An outcome with every field set."""
+    return TaskProcessed(
+        job_id=job_id, agent=agent, release=1, task="predict", outcome=kind, at=at, queue_ms=0.5, run_ms=1.25,
+        cpu_ms=1.0, memory_bytes=65_536, node="n", variant="candidate", key="k", detail="é", input={"text": "hi"},
+        output={"label": "positive", "deep": [1, {"x": None}]},
+    )  # fmt: skip
+
+
+def release(number: int, note: str = "") -> Release:
+    """A release with a genome."""
+    manifest = Manifest(name="sentiment", genome=[Parameter(name="alpha", low=0.0, high=1.0, default=0.5)])
+    return Release(
+        agent="sentiment", number=number, digest=f"{number:064x}", manifest=manifest,
+        genome={"alpha": 0.5, "v": [1.0, 2.0]}, limits=Limits(cpu_ms=5), parent=number - 1 or None,
+        created_at="2026-01-01T00:00:00Z", created_by="me", note=note,
+    )  # fmt: skip
+
+
+def view(*releases: Release, live: int = 1, candidate: Candidate | None = None) -> AgentView:
+    """An agent with these releases."""
+    return AgentView(
+        name="sentiment", state="live", live=live, candidate=candidate, previous=None, releases=list(releases)
+    )
+
+
+async def test_agent_comes_back_as_it_was_saved(store: Store):
+    """An agent with its candidate and releases survives the way through the store unchanged."""
+    saved = view(release(1), release(2), candidate=Candidate(release=2, share=0.25))
+    await store.save_agent(saved)
+    assert await store.agents() == [saved]
+    assert await store.release("sentiment", 2) == release(2)
+    assert await store.release("sentiment", 3) is None
+    assert await store.release("nobody", 1) is None
+
+
+async def test_releases_are_immutable_and_pointers_move(store: Store):
+    """Saving again moves the pointers and adds releases, but never changes a release that is there."""
+    await store.save_agent(view(release(1)))
+    await store.save_agent(view(release(1, note="forged"), release(2), live=2))
+    [found] = await store.agents()
+    assert found.live == 2
+    assert [one.note for one in found.releases] == ["", ""]
+    assert [one.number for one in found.releases] == [1, 2]
+
+
+async def test_saving_fewer_releases_forgets_none(store: Store):
+    """A view with only the newest release leaves the older ones on record."""
+    await store.save_agent(view(release(1), release(2)))
+    await store.save_agent(view(release(3), live=3))
+    assert [one.number for one in (await store.agents())[0].releases] == [1, 2, 3]
+
+
+async def test_outcomes_count_once(store: Store):
+    """A repeated sequence is ignored, also within one batch, and the number of new ones is told."""
+    assert await store.save_outcomes([(1, outcome("a")), (2, outcome("b"))], stream="KPI") == 2
+    assert await store.save_outcomes([(2, outcome("b")), (3, outcome("c")), (3, outcome("c"))], stream="KPI") == 1
+    assert len(await store.outcomes(OutcomeFilter())) == 3
+    assert await store.position("KPI") == 3
+
+
+async def test_streams_have_their_own_sequences(store: Store):
+    """The same sequence of another stream is another record."""
+    await store.save_outcomes([(1, outcome("a"))], stream="KPI")
+    assert await store.save_outcomes([(1, outcome("b"))], stream="KPI2") == 1
+    assert (await store.position("KPI"), await store.position("KPI2"), await store.position("none")) == (1, 1, 0)
+
+
+async def test_position_never_goes_back_by_late_batches(store: Store):
+    """An older batch that comes late is stored, and the position stays where it was."""
+    await store.save_outcomes([(10, outcome("late"))], stream="KPI")
+    assert await store.save_outcomes([(4, outcome("early"))], stream="KPI") == 1
+    assert await store.position("KPI") == 10
+
+
+async def test_empty_batch_is_nothing(store: Store):
+    """No outcomes, no change."""
+    assert await store.save_outcomes([], stream="KPI") == 0
+    assert await store.position("KPI") == 0
+
+
+async def test_outcome_comes_back_as_it_was_saved(store: Store):
+    """The newest outcome of a job, every field as it was."""
+    await store.save_outcomes([(1, outcome(at=5.0)), (2, outcome(at=9.0)), (3, outcome(at=7.0))], stream="KPI")
+    assert await store.outcome("job") == outcome(at=9.0)
+    assert await store.outcome("other") is None
+
+
+async def test_outcome_without_documents(store: Store):
+    """An outcome whose input was not recorded and that gave no output has neither, not an empty one."""
+    bare = TaskProcessed(
+        job_id="x", agent="a", release=1, task="predict", outcome="agent-trap", at=1.0, queue_ms=0, run_ms=0, cpu_ms=0,
+        memory_bytes=0, node="n",
+    )  # fmt: skip
+    await store.save_outcomes([(1, bare)], stream="KPI")
+    assert await store.outcome("x") == bare
+
+
+@pytest.mark.parametrize(
+    ("where", "jobs"),
+    [
+        (OutcomeFilter(), ["d", "c", "b", "a"]),
+        (OutcomeFilter(agent="echo"), ["d"]),
+        (OutcomeFilter(outcome="agent-trap"), ["c"]),
+        (OutcomeFilter(release=2), []),
+        (OutcomeFilter(since=2.0, until=4.0), ["c", "b"]),
+        (OutcomeFilter(limit=2), ["d", "c"]),
+        (OutcomeFilter(limit=2, offset=1), ["c", "b"]),
+        (OutcomeFilter(agent="sentiment", outcome="ok", since=2.0), ["b"]),
+        (OutcomeFilter(agent="' OR 1=1 --"), []),
+    ],
+)
+async def test_outcomes_by_filter_newest_first(store: Store, where: OutcomeFilter, jobs: list[str]):
+    """Each field of the filter narrows, alone and together; the order is by time, newest first."""
+    rows = [
+        (1, outcome("a", at=1.0)), (2, outcome("b", at=2.0)), (3, outcome("c", at=3.0, kind="agent-trap")),
+        (4, outcome("d", at=4.0, agent="echo")),
+    ]  # fmt: skip
+    await store.save_outcomes(rows, stream="KPI")
+    assert [one.job_id for one in await store.outcomes(where)] == jobs
+
+
+async def test_mark_only_rises(store: Store):
+    """The high-water mark never falls by a lower mark, and outcomes raise it too."""
+    await store.mark("KPI", 50)
+    await store.mark("KPI", 20)
+    assert await store.high_water("KPI") == 50
+    await store.save_outcomes([(60, outcome())], stream="KPI")
+    assert (await store.high_water("KPI"), await store.position("KPI")) == (60, 60)
+
+
+async def test_new_generation_counts_sequences_anew(store: Store):
+    """After a stream went back, the sequences it uses again are new records, and those that stayed are still known."""
+    await store.save_outcomes([(seq, outcome(f"old-{seq}")) for seq in range(1, 6)], stream="KPI")
+    await store.mark("KPI", 3, generation="second")
+    assert (await store.high_water("KPI"), await store.position("KPI")) == (3, 3)
+    again = [(seq, outcome(f"new-{seq}")) for seq in (3, 4, 5)]
+    assert await store.save_outcomes(again, stream="KPI") == 2
+    assert await store.outcome("new-3") is None
+    assert await store.outcome("new-4") is not None
+    assert await store.outcome("old-5") is not None
+    await store.mark("KPI", 1, generation="second")
+    assert await store.high_water("KPI") == 5
+
+
+async def test_settings_are_json(store: Store):
+    """A setting is any JSON value; the last one wins; an unknown one is None."""
+    await store.set_setting("batching", {"batch_size": 8, "list": [1, None, "é"]})
+    await store.set_setting("batching", {"batch_size": 9})
+    await store.set_setting("off", value=False)
+    assert await store.setting("batching") == {"batch_size": 9}
+    assert await store.setting("off") is False
+    assert await store.setting("none") is None
+
+
+async def test_answers_are_remembered_until_they_are_old(store: Store):
+    """A remembered answer comes back whole, and goes when a later one finds it older than it may be."""
+    entry = Remembered(key="k1", body_digest="d", status=201, body=b"\x00\xff{}", at=1000.0)
+    await store.remember(entry, keep_s=60)
+    assert await store.remembered("k1") == entry
+    await store.remember(replace(entry, key="k2", at=1059.0), keep_s=60)
+    assert await store.remembered("k1") == entry
+    await store.remember(replace(entry, key="k3", at=1061.0), keep_s=60)
+    assert await store.remembered("k1") is None
+    assert await store.remembered("k2") is not None
+
+
+async def test_forget_takes_only_what_is_older(store: Store):
+    """Outcomes before the time go, the others stay, the position does not move."""
+    await store.save_outcomes([(seq, outcome(f"j{seq}", at=float(seq))) for seq in range(1, 7_001)], stream="KPI")
+    assert await store.forget(outcomes_before=6_000.0) == 5_999
+    assert len(await store.outcomes(OutcomeFilter(limit=5_000))) == 1_001
+    assert await store.position("KPI") == 7_000
+    assert await store.forget(outcomes_before=6_000.0) == 0
+
+
+async def test_everything_is_there_after_reopening(factory: Factory, tmp_path: Path):
+    """What one run saved the next one finds; opening a second time migrates nothing away."""
+    async with factory(tmp_path) as store:
+        await store.save_agent(view(release(1)))
+        await store.save_outcomes([(7, outcome())], stream="KPI")
+        await store.set_setting("x", 1)
+    async with factory(tmp_path) as store:
+        assert await store.agents() == [view(release(1))]
+        assert await store.outcome("job") == outcome()
+        assert (await store.position("KPI"), await store.high_water("KPI")) == (7, 7)
+        assert await store.setting("x") == 1
+        assert await store.save_outcomes([(7, outcome())], stream="KPI") == 0
+
+
+async def test_many_callers_at_once(store: Store):
+    """A hundred callers write at once and each is answered with its own result."""
+    results: dict[int, int] = {}
+
+    async def save(seq: int) -> None:
+        results[seq] = await store.save_outcomes([(seq % 50, outcome(f"j{seq % 50}"))], stream="KPI")
+
+    async with anyio.create_task_group() as group:
+        for seq in range(100):
+            group.start_soon(save, seq)
+    assert sum(results.values()) == 50
+    assert len(await store.outcomes(OutcomeFilter())) == 50
+
+
+async def test_check_and_statistics(store: Store):
+    """A healthy store says ok from a real write, and its counters move."""
+    before = store.statistics()
+    assert await store.check() == "ok"
+    await store.setting("x")
+    after = store.statistics()
+    assert (after.writes - before.writes, after.reads - before.reads, after.errors) == (1, 1, 0)
+    assert after.size_bytes > 0
+    assert after.queued == 0
