@@ -21,18 +21,20 @@ class ServerExit:
     """The end of one run.
 
     Attributes:
-        code: Exit code; minus the signal's number if a signal ended it.
+        code: Exit code; minus the signal's number if a signal ended it; ``None`` if it can't even be killed.
         wanted: True if ``stop`` was called.
         lines: The last lines it wrote, oldest first.
     """
 
-    code: int
+    code: int | None
     wanted: bool
     lines: tuple[str, ...]
 
     @property
     def reason(self) -> str:
         """``exit code 1`` or ``SIGKILL``."""
+        if self.code is None:
+            return "no end in sight"
         if self.code >= 0:
             return f"exit code {self.code}"
         try:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import msgspec
 
-_PROC = Path("/proc")
-_START_TIME = 19
-"""Index of ``starttime`` (field 22 of proc_pid_stat(5)) behind the command's closing bracket."""
 _STATE = 0
+_START_TIME = 19
+"""Index of ``starttime`` (field 22 of proc_pid_stat(5)) behind the command's closing bracket. The state is first."""
+_MOST_BYTES = 65_536
 _PS_DEADLINE_S = 5.0
 
 
@@ -26,11 +25,8 @@ class Identity(msgspec.Struct, frozen=True):
 def identify(pid: int) -> Identity | None:
     """The live process of that number; ``None`` if there is none or it is a zombie."""
     if sys.platform == "linux":
-        try:
-            fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return None
-        return None if fields[_STATE] in "ZX" else Identity(pid, fields[_START_TIME])
+        fields = _procfs(pid, "stat").rpartition(")")[2].split()
+        return Identity(pid, fields[_START_TIME]) if fields and fields[_STATE] not in "ZX" else None
     started = _ps(pid, "lstart=")
     return Identity(pid, started) if started and not _ps(pid, "stat=").startswith("Z") else None
 
@@ -38,20 +34,28 @@ def identify(pid: int) -> Identity | None:
 def command_line(pid: int) -> list[str]:
     """What the process was started with; empty if it is gone."""
     if sys.platform == "linux":
-        try:
-            return (_PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            return []
+        return [argument for argument in _procfs(pid, "cmdline").split("\0") if argument]
     return _ps(pid, "command=").split()
 
 
 def resident_bytes(pid: int) -> int | None:
     """Memory of the process that is in RAM; ``None`` where the system does not say."""
+    fields = _procfs(pid, "statm").split()
+    return int(fields[1]) * os.sysconf("SC_PAGE_SIZE") if len(fields) > 1 else None
+
+
+def _procfs(pid: int, name: str) -> str:
+    """A file of the process's folder, empty if there is none. It is no disk: reading it blocks no event loop."""
     try:
-        pages = int((_PROC / str(pid) / "statm").read_text().split()[1])
-    except (OSError, IndexError, ValueError):
-        return None
-    return pages * os.sysconf("SC_PAGE_SIZE")
+        descriptor = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        return os.pread(descriptor, _MOST_BYTES, 0).decode(errors="replace")
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
 
 
 def _ps(pid: int, column: str) -> str:

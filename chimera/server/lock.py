@@ -14,6 +14,7 @@ import os
 import signal
 from pathlib import Path
 
+import anyio
 import msgspec
 
 from chimera.clock import Clock
@@ -25,6 +26,7 @@ _TERM_S = 5.0
 _GIVE_UP_S = 8.0
 _POLL_S = 0.02
 _MOST_BYTES = 4096
+_Signalled = tuple[Identity, signal.Signals]
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -61,7 +63,6 @@ class StoreLock:
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             await self._take(descriptor)
-            _write(descriptor, Holder(identify(os.getpid())))
         except BaseException:
             os.close(descriptor)
             raise
@@ -79,19 +80,25 @@ class StoreLock:
 
     async def _take(self, descriptor: int) -> None:
         begun = self._clock.monotonic()
-        told: set[tuple[Identity, signal.Signals]] = set()
-        while not _try_lock(descriptor):
-            holder = _read(descriptor)
-            self._refuse_if_owned(holder)
-            waited = self._clock.monotonic() - begun
-            if waited >= _GIVE_UP_S:
-                raise self._in_use("a process that can't be told")
-            server = holder.server
-            act = signal.SIGTERM if waited < _TERM_S else signal.SIGKILL
-            if server is not None and (server, act) not in told and self._is_ours(server):
-                os.kill(server.pid, act)
-                told.add((server, act))
+        told: set[_Signalled] = set()
+        while not await anyio.to_thread.run_sync(self._try, descriptor, self._clock.monotonic() - begun, told):
             await self._clock.sleep(_POLL_S)
+
+    def _try(self, descriptor: int, waited: float, told: set[_Signalled]) -> bool:
+        """One attempt: ours now, or whoever holds it is refused, signalled (once each way) or waited for."""
+        if _lock(descriptor):
+            _write(descriptor, Holder(identify(os.getpid())))
+            return True
+        holder = _read(descriptor)
+        self._refuse_if_owned(holder)
+        if waited >= _GIVE_UP_S:
+            raise self._in_use("a process that can't be told")
+        server = holder.server
+        act = signal.SIGTERM if waited < _TERM_S else signal.SIGKILL
+        if server is not None and (server, act) not in told and self._is_ours(server):
+            os.kill(server.pid, act)
+            told.add((server, act))
+        return False
 
     def _refuse_if_owned(self, holder: Holder) -> None:
         owner = holder.owner
@@ -108,7 +115,7 @@ class StoreLock:
         )
 
 
-def _try_lock(descriptor: int) -> bool:
+def _lock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

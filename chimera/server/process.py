@@ -131,7 +131,7 @@ class EmbeddedServer:
         """
         run = self._present_run()
         await run.process.wait()
-        return self._note_end(run)
+        return await self._note_end(run)
 
     async def stop(self, timeout_s: float = STOP_DEADLINE_S) -> None:
         """Let the server close its store (SIGTERM), and kill it after ``timeout_s``. Does nothing when it does not run.
@@ -200,15 +200,15 @@ class EmbeddedServer:
         command = [str(binary.path), "-c", str(self.files.config)]
         process = await spawn(command, stderr=self.files.stderr, pass_fd=self._lock.descriptor)
         self._starts += 1
-        self._lock.note_server(process.pid)
+        await anyio.to_thread.run_sync(self._lock.note_server, process.pid)
         return _Run(process, self._clock.monotonic())
 
     async def _await_answer(self, run: _Run) -> int:
         deadline = self._clock.monotonic() + START_DEADLINE_S
         while self._clock.monotonic() < deadline:
             if run.process.returncode is not None:
-                raise explain(self._settings, self._note_end(run))
-            port = self._port or self._read_port(run.process.pid)
+                raise explain(self._settings, await self._note_end(run))
+            port = self._port or await anyio.to_thread.run_sync(self._read_port, run.process.pid)
             greeting = await greet(self._settings.host, port) if port else None
             if greeting is not None and greeting.server_name == self.name:
                 return port
@@ -228,14 +228,14 @@ class EmbeddedServer:
         with anyio.CancelScope(shield=True):
             if self._run is not None:
                 await end(self._run.process, timeout_s)
-        if self._run is not None and self._run.process.returncode is not None:
-            self._note_end(self._run)
+                await self._note_end(self._run)
         self._lock.release()
 
-    def _note_end(self, run: _Run) -> ServerExit:
+    async def _note_end(self, run: _Run) -> ServerExit:
+        wanted = self._stopping
+        lines = await anyio.to_thread.run_sync(last_lines, self.files, run.process.pid)
         if run.ended is None:
-            code = run.process.returncode
-            run.ended = ServerExit(code or 0, self._stopping, last_lines(self.files, run.process.pid))
+            run.ended = ServerExit(run.process.returncode, wanted, lines)
             self._last_exit = str(run.ended)
-            self._failures += not self._stopping
+            self._failures += not wanted
         return run.ended

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.anyio
 nats: Any = _nats  # its annotations are partial
 Client = Any
 DEADLINE_S = 10.0
+STRANGERS: list[RoleName] = ["runtime"]
 
 
 @pytest.fixture
@@ -202,7 +203,7 @@ async def log_in(url: str, seed: bytes | None) -> bytes:
 
 async def test_strangers_are_refused(server: EmbeddedServer, tmp_path: Path):
     """Nobody gets in without one of the keys in the data folder: not without any, not with another."""
-    ensure_keys(tmp_path / "elsewhere", ["runtime"])
+    await anyio.to_thread.run_sync(ensure_keys, tmp_path / "elsewhere", STRANGERS)
     foreign = seed_path(tmp_path / "elsewhere", "runtime").read_bytes()
     assert b"Authorization Violation" in await log_in(server.url, None)
     assert b"Authorization Violation" in await log_in(server.url, foreign)
@@ -227,7 +228,7 @@ async def test_everything_is_private(server: EmbeddedServer):
 
 async def test_another_process_finds_it(server: EmbeddedServer):
     """The context in the data folder is enough to connect."""
-    context = read_context(server.files.data_dir, "client")
+    context = await anyio.to_thread.run_sync(read_context, server.files.data_dir, "client")
     assert context is not None
     client = await nats.connect(context.url, nkeys_seed=context.nkey, inbox_prefix=context.inbox_prefix)
     await client.flush(5)
