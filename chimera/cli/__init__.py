@@ -1,0 +1,5 @@
+"""The command ``chimera``."""
+
+from .main import main
+
+__all__ = ["main"]
