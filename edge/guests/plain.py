@@ -1,4 +1,4 @@
-"""A guest called directly through wasmtime's public API: for guest authors and tests. No limits, no isolation of tasks."""
+"""A guest called through wasmtime's public API, without limits or isolation: for guest authors and tests."""
 
 from __future__ import annotations
 
