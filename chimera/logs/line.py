@@ -102,7 +102,7 @@ def encode_line(line: LogLine) -> bytes:
     """The line as JSON, with its newline; details that can't be encoded or are over 64 KiB are shortened."""
     try:
         raw = _encoder.encode(line) + b"\n"
-    except (TypeError, ValueError, UnicodeError, RecursionError):
+    except Exception:  # noqa: BLE001 - a field's own __str__ may raise anything
         raw = b""
     if not raw or len(raw) > _MAX_BYTES:
         plain = {"shortened": ascii(line.fields)[:_MAX_TEXT]}

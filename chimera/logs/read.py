@@ -72,14 +72,11 @@ def read_events(
 
 def _read(tail: _Tail, wanted: _Wanted, limit: int | None, sleep: Callable[[float], None] | None) -> Iterator[LogLine]:
     with closing(tail):
-        present = (line for line in tail.lines() if wanted.fits(line))
+        present = (line for line in tail.lines(whole=sleep is None) if wanted.fits(line))
         yield from present if limit is None else deque(present, maxlen=limit)
         while sleep is not None:
             sleep(_POLL_S)
             yield from (line for line in tail.lines() if wanted.fits(line))
-        last = tail.rest()
-        if last is not None and wanted.fits(last) and limit is None:
-            yield last
 
 
 def parse_since(text: str, now: float) -> float:
@@ -119,18 +116,17 @@ class _Tail:
         self._file: BinaryIO | None = None
         self._partial = b""
 
-    def lines(self) -> Iterator[LogLine]:
-        """Whole lines from where it is to the present end of the newest file."""
+    def lines(self, *, whole: bool = False) -> Iterator[LogLine]:
+        """Lines from here to the present end of the newest file; ``whole``: also one whose newline is missing."""
         while True:
             following = self._following()
             yield from self._drain()
             if following is None:
-                return
+                break
             self._enter(following)
-
-    def rest(self) -> LogLine | None:
-        """The last line, if only its newline is missing."""
-        return decode_line(self._partial) if self._partial else None
+        last = decode_line(self._partial) if whole and self._partial else None
+        if last is not None:
+            yield last
 
     def close(self) -> None:
         """Close the open file."""
