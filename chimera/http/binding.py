@@ -142,7 +142,11 @@ def _fields(kind: type[Message]) -> tuple[shapes.Field, ...]:
 
 
 def _members(shape: shapes.Type) -> tuple[shapes.Type, ...]:
-    return shape.types if isinstance(shape, shapes.UnionType) else (shape,)
+    if isinstance(shape, shapes.Metadata):
+        return _members(shape.type)
+    if isinstance(shape, shapes.UnionType):
+        return tuple(member for part in shape.types for member in _members(part))
+    return (shape,)
 
 
 def _blob_bytes(shape: shapes.Type) -> int:

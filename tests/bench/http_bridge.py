@@ -49,7 +49,7 @@ async def serve_bridge(port: int) -> None:
     from subjects.agent import Prediction, Timings
 
     class Echo:
-        async def ask(self, message: Any, *, timeout_s: float | None = None, trace: str = "") -> Any:  # noqa: ARG002, ASYNC109 - the contract
+        async def ask(self, message: Any, *, timeout_s: float | None = None, trace: str = "") -> Any:  # noqa: ARG002 - the contract
             timings = Timings(queue_ms=0.0, run_ms=0.0, total_ms=0.0)
             return Prediction(
                 job_id=message.job_id, agent="sentiment", release=1, output=message.input, timings=timings, node="bench"
@@ -127,8 +127,8 @@ def main(rounds: int) -> None:
     middle = {kind: statistics.median(values) for kind, values in rates.items()}
     cpu = {kind: statistics.median(values) for kind, values in cpus.items()}
     ratio, cpu_ratio = middle["bridge"] / middle["bare"], cpu["bridge"] / cpu["bare"]
-    for kind in middle:
-        print(f"{kind:>7}: {middle[kind]:8.0f} requests/s  {cpu[kind]:6.1f} us CPU a request")
+    for kind, rate in middle.items():
+        print(f"{kind:>7}: {rate:8.0f} requests/s  {cpu[kind]:6.1f} us CPU a request")
     print(f"bridge/bare: {ratio:.2f}x requests/s (target 0.6), {cpu_ratio:.2f}x CPU; load {os.getloadavg()[0]:.1f}")
     print(json.dumps({"rates": middle, "cpu_us": cpu, "ratio": ratio, "cpu_ratio": cpu_ratio, "load": os.getloadavg()}))
 
