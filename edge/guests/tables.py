@@ -12,7 +12,7 @@ from pathlib import Path
 
 from subjects.agent import Manifest, Parameter
 
-BUCKETS = 2048
+BUCKETS = 4096
 RATED, BOOSTS, DAMPENS, NEGATES, IDIOM, FUNCTION = (1 << bit for bit in range(6))
 Words = dict[str, tuple[int, int]]
 """Word to (flags, valence in tenths)."""

@@ -34,7 +34,8 @@ static inline chimera_reply chimera_error(const char *message) {
     return chimera_result(message, length) | CHIMERA_ERROR;
 }
 
-/* Scratch memory of one task: taken piece by piece, all of it given back by the next `arena_begin`. */
+/* Scratch memory of one task: taken piece by piece, all of it given back by the next `arena_begin`. Pieces whose sizes
+ * are multiples of 8 lie one behind the other: an array can be taken element by element. */
 void arena_begin(void);
 
 /* `size` bytes, 8-aligned, or NULL when the host's memory limit is reached. */

@@ -8,6 +8,7 @@
 
 /* Unicode's White_Space, and the four ASCII separators U+001C to U+001F. */
 static inline bool is_space(uint32_t c) {
+    if (c > ' ' && c < 0x85) return false; /* nearly all characters */
     return (c >= 9 && c <= 13) || (c >= 0x1c && c <= 0x20) || c == 0x85 || c == 0xa0 || c == 0x1680 ||
            (c >= 0x2000 && c <= 0x200a) || c == 0x2028 || c == 0x2029 || c == 0x202f || c == 0x205f || c == 0x3000;
 }

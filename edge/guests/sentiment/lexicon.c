@@ -2,7 +2,7 @@
 
 #include <stddef.h>
 
-enum { BUCKETS = 2048, HEADER = 3 }; /* as in edge/guests/tables.py */
+enum { BUCKETS = 4096, HEADER = 3 }; /* as in edge/guests/tables.py */
 
 /* Words in order of bucket. Each: length, flags, valence in tenths (signed), the bytes. */
 static const uint8_t words[] = {

@@ -16,14 +16,17 @@ static const uint8_t *describe(uint32_t point, uint32_t *length) {
     return point < 0x80 ? NULL : emoji_description(point, length);
 }
 
+/* Length with each emoji replaced by a space and its description; 0 if there is no emoji. */
 static uint32_t described_length(const uint8_t *text, const uint8_t *end) {
-    uint32_t total = 0;
+    uint32_t total = 0, emojis = 0;
     while (text < end) {
         uint32_t point, words, size = utf8_read(text, end, &point);
-        total += describe(point, &words) ? words + 1 : size;
+        bool emoji = describe(point, &words);
+        total += emoji ? words + 1 : size;
+        emojis += emoji;
         text += size;
     }
-    return total;
+    return emojis ? total : 0;
 }
 
 static void append(string *target, const uint8_t *bytes, uint32_t length) {
@@ -32,18 +35,19 @@ static void append(string *target, const uint8_t *bytes, uint32_t length) {
 }
 
 /* Replaces each emoji by the words for what it depicts, set off from what stands before it. */
-static bool describe_emojis(const uint8_t *text, uint32_t length, string *described) {
-    const uint8_t *end = text + length;
-    bool after_space = true;
-    *described = (string){arena_take(described_length(text, end)), 0};
-    if (!described->bytes) return false;
-    while (text < end) {
-        uint32_t point, words_length, size = utf8_read(text, end, &point);
+static bool describe_emojis(string *text) {
+    const uint8_t *at = text->bytes, *end = at + text->length;
+    uint32_t length = described_length(at, end);
+    if (!length) return true;
+    *text = (string){arena_take(length), 0};
+    if (!text->bytes) return false;
+    for (bool after_space = true; at < end;) {
+        uint32_t point, words_length, size = utf8_read(at, end, &point);
         const uint8_t *words = describe(point, &words_length);
-        if (words && !after_space) append(described, (const uint8_t *)" ", 1);
-        append(described, words ? words : text, words ? words_length : size);
+        if (words && !after_space) append(text, (const uint8_t *)" ", 1);
+        append(text, words ? words : at, words ? words_length : size);
         after_space = point == ' ';
-        text += size;
+        at += size;
     }
     return true;
 }
@@ -56,12 +60,6 @@ static string next_word(uint8_t **at, uint8_t *end) {
     while (*at < end && (size = utf8_read(*at, end, &point), !is_space(point))) *at += size;
     word.length = (uint32_t)(*at - word.bytes);
     return word;
-}
-
-static uint32_t count_words(string text) {
-    uint32_t count = 0;
-    for (uint8_t *at = text.bytes; next_word(&at, text.bytes + text.length).length;) count++;
-    return count;
 }
 
 static uint32_t count_byte(string text, uint8_t wanted) {
@@ -84,16 +82,17 @@ static string strip_punctuation(string word) {
     return count_points(bare) < SHORTEST_STRIPPED ? word : bare;
 }
 
-/* Makes capitals small where they stand. True if the word had capitals and nothing else that has case. */
-static bool lower_case(string word) {
+/* Writes the word with small letters to `target`, which may be before it in the same text. True if it had capitals and
+ * nothing else that has case. */
+static bool lower_case(string word, uint8_t *target) {
     bool capital = false, small = false;
-    uint8_t *end = word.bytes + word.length;
-    for (uint8_t *at = word.bytes; at < end;) {
-        uint32_t point, size = utf8_read(at, end, &point);
+    const uint8_t *end = word.bytes + word.length;
+    for (const uint8_t *at = word.bytes; at < end;) {
+        uint32_t point;
+        at += utf8_read(at, end, &point);
         capital |= is_capital(point);
         small |= is_small(point);
-        utf8_write(at, to_lower(point));
-        at += size;
+        target += utf8_write(target, to_lower(point));
     }
     return capital && !small;
 }
@@ -105,24 +104,30 @@ static token make_token(const uint8_t *bytes, uint32_t start, uint32_t length, b
                    .valence = entry.valence};
 }
 
-bool tokenise(const uint8_t *text, uint32_t length, token_list *list) {
-    string source;
-    if (!describe_emojis(text, length, &source)) return false;
-    *list = (token_list){.bytes = source.bytes, .exclamations = count_byte(source, '!'),
-                         .questions = count_byte(source, '?')};
-    list->tokens = arena_take(count_words(source) * sizeof(token));
-    if (!list->tokens) return false;
-    uint32_t written = 0, shouted = 0; /* the words move to the front of the text they were cut from */
-    uint8_t *at = source.bytes, *end = source.bytes + source.length;
+/* Moves the words to the front of the text they are cut from, one space apart, and lists them. */
+static bool list_words(string text, token_list *list) {
+    uint32_t written = 0, shouted = 0;
+    uint8_t *at = text.bytes, *end = text.bytes + text.length;
     for (string word; (word = next_word(&at, end)).length; list->count++) {
+        token *next = arena_take(sizeof(token));
+        if (!next) return false;
         word = strip_punctuation(word);
-        bool capitals = lower_case(word);
-        if (written) source.bytes[written++] = ' ';
-        __builtin_memmove(source.bytes + written, word.bytes, word.length);
-        list->tokens[list->count] = make_token(source.bytes, written, word.length, capitals);
+        if (written) text.bytes[written++] = ' ';
+        bool capitals = lower_case(word, text.bytes + written);
+        *next = make_token(text.bytes, written, word.length, capitals);
         written += word.length;
         shouted += capitals;
     }
     list->mixed_case = shouted > 0 && shouted < list->count;
     return true;
 }
+
+bool tokenise(uint8_t *bytes, uint32_t length, token_list *list) {
+    string text = {bytes, length};
+    if (!describe_emojis(&text)) return false;
+    *list = (token_list){.bytes = text.bytes, .tokens = arena_take(0), .exclamations = count_byte(text, '!'),
+                         .questions = count_byte(text, '?')};
+    return list_words(text, list);
+}
+
+_Static_assert(sizeof(token) % 8 == 0, "tokens are taken from scratch memory one by one and must form an array");

@@ -24,7 +24,8 @@ typedef struct {
     bool mixed_case; /* some words are in capitals and some are not: then capitals mean emphasis */
 } token_list;
 
-/* Splits `text` (UTF-8). The list lives in the task's scratch memory. False if there is not enough of it. */
-bool tokenise(const uint8_t *text, uint32_t length, token_list *list);
+/* Splits `text` (valid UTF-8 in scratch memory), which is used up by it. The list lives in scratch memory too, where
+ * nothing else may be taken meanwhile. False if there is not enough of it. */
+bool tokenise(uint8_t *text, uint32_t length, token_list *list);
 
 #endif
