@@ -4,7 +4,7 @@ from .background import BackgroundHandler, LogStatistics, Sink, StreamSink
 from .console import console_line, wants_colour
 from .context import bound, bound_now
 from .files import EventFiles, log_files, logs_dir
-from .line import LEVELS, Level, LogLine, decode_line, encode_line, event, line_of
+from .line import LEVELS, Level, LogLine, decode_line, encode_line, event, line_of, log_event
 from .names import LAYER_ALIASES, EventName, Layer, find_layer, layer_of
 from .read import parse_since, read_events
 from .setup import Logging, setup_logging
@@ -31,6 +31,7 @@ __all__ = [
     "find_layer",
     "layer_of",
     "line_of",
+    "log_event",
     "log_files",
     "logs_dir",
     "parse_since",

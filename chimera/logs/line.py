@@ -11,12 +11,13 @@ import msgspec
 from chimera.config import redact, redact_text
 
 from .context import bound_now
-from .names import EventName, Layer, layer_of
+from .names import EventName, Layer, find_layer, layer_of
 
 Level = Literal["debug", "info", "warning", "error"]
 LEVELS: dict[Level, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 """Levels by name, with the numbers of the standard library."""
 
+_NUMBERS: dict[str, int] = {**LEVELS}
 _EVENT = "chimera_event"
 _FOREIGN: tuple[str, str, dict[str, Any]] = ("", "", {})
 _GRAVE: tuple[Level, ...] = ("error", "warning", "info")
@@ -74,10 +75,25 @@ def event(
         error: An exception whose traceback belongs to it.
         fields: Details by name; fields named like a secret are hidden.
     """
-    logger = logging.getLogger(f"chimera.{layer.value}")
-    number = LEVELS[level]
-    if logger.isEnabledFor(number):
-        logger.log(number, "%s", message, exc_info=error, extra={_EVENT: (name.value, layer.value, fields)})
+    log_event(name, layer, message, level, fields if error is None else {**fields, "error": error})
+
+
+def log_event(name: str, layer: str, message: str, level: str, fields: dict[str, Any], /) -> None:
+    """State an event whose parts are data: what a system's event sink is given.
+
+    An exception in ``fields["error"]`` becomes the line's traceback. An actor's name is taken for its layer.
+    """
+    found = find_layer(layer) or layer
+    logger = logging.getLogger(f"chimera.{found}")
+    number = _NUMBERS.get(level, logging.INFO)
+    if not logger.isEnabledFor(number):
+        return
+    error = fields.get("error")
+    if isinstance(error, BaseException):
+        fields = {key: value for key, value in fields.items() if key != "error"}
+    else:
+        error = None
+    logger.log(number, "%s", message, exc_info=error, extra={_EVENT: (str(name), str(found), fields)})
 
 
 def line_of(record: logging.LogRecord, node: str) -> LogLine:

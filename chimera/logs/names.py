@@ -53,6 +53,7 @@ class EventName(StrEnum):
     NODE_LOST = "node-lost"
     ACTOR_STARTED = "actor-started"
     ACTOR_STOPPED = "actor-stopped"
+    ACTOR_STOP_FAILED = "actor-stop-failed"
     ACTOR_CRASHED = "actor-crashed"
     ACTOR_RESTARTED = "actor-restarted"
     SUPERVISOR_GAVE_UP = "supervisor-gave-up"
@@ -99,6 +100,8 @@ LAYER_ALIASES = {
 }  # fmt: skip
 """Other words for a layer: its actors, and the runbook's numbers."""
 
+_LAYERS: dict[str, Layer] = {**{layer.value: layer for layer in Layer}, **LAYER_ALIASES}
+
 _LOGGERS = (
     ("actors.agent", Layer.EXECUTION), ("actors.scheduler", Layer.EXECUTION), ("actors.optimizer", Layer.REFINEMENT),
     ("actors.evolver", Layer.EVOLUTION), ("actors.gpu_broker", Layer.RESOURCES), ("chimera.bus", Layer.BUS),
@@ -117,5 +120,4 @@ def layer_of(logger: str) -> Layer:
 
 def find_layer(word: str) -> Layer | None:
     """The layer a person means by ``word``."""
-    lowered = word.lower()
-    return Layer(lowered) if lowered in set(Layer) else LAYER_ALIASES.get(lowered)
+    return _LAYERS.get(word.lower())

@@ -31,6 +31,7 @@ from chimera.logs import (
     event,
     find_layer,
     layer_of,
+    log_event,
     log_files,
     logs_dir,
     read_events,
@@ -90,6 +91,18 @@ def test_event_reaches_both_destinations(tmp_path: Path, stream: io.StringIO, lo
     [read] = read_events(tmp_path)
     assert (read.event, read.actor, read.fields) == ("task-processed", "agent", {"run_ms": 1.5, "release": 3})
     assert logs.statistics()["files"].written == 1
+
+
+def test_a_systems_events_are_taken_as_data(logs: Logging, stream: io.StringIO):
+    """Names and layers may be plain strings; an exception among the fields becomes the traceback."""
+    log_event("actor-crashed", "scheduler", "it fell", "error", {"error": ValueError("why"), "level": 3})
+    log_event("actor-stop-failed", "node", "", "warning", {"error": "only text"})
+    logs.close()
+    crashed, failed = lines_of(stream)
+    assert (crashed["event"], crashed["layer"], crashed["level"]) == ("actor-crashed", "execution", "error")
+    assert crashed["error"] == "ValueError: why"
+    assert crashed["fields"] == {"level": 3}
+    assert failed["fields"] == {"error": "only text"}
 
 
 def test_context_ends_with_its_block(logs: Logging, stream: io.StringIO):
