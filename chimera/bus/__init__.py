@@ -1,5 +1,6 @@
 """Messages between nodes: the contract and its in-memory twin. ``chimera.bus.nats`` is imported where it is used."""
 
+from ._memory_hub import Faults, MemoryHub, Passage
 from .contract import (
     Appended,
     Bus,
@@ -17,7 +18,6 @@ from .contract import (
     Subscription,
 )
 from .memory import MemoryBus
-from ._memory_hub import Faults, MemoryHub, Passage
 
 __all__ = [
     "Appended",

@@ -125,13 +125,13 @@ def read(data: bytes, kind: type[T]) -> T:
     except msgspec.DecodeError as error:
         raise UnavailableError(f"JetStream's answer can't be read: {error}") from error
     if isinstance(answer, Answer) and answer.error is not None:
-        raise refused(answer.error)
+        raise refused(answer.error, answer.stream if isinstance(answer, PubAck) else "")
     return answer
 
 
-def refused(refusal: Refusal) -> ChimeraError:
+def refused(refusal: Refusal, stream: str = "") -> ChimeraError:
     """The error that fits a refusal; JetStream's own number is in its ``data``."""
-    detail, data = refusal.description, {"err_code": refusal.err_code}
+    detail, data = refusal.description, {"err_code": refusal.err_code, "stream": stream}
     if refusal.err_code in _WRONG_LAST_SEQUENCE:
         return FencedError(detail, data=data)
     if refusal.code == 404:  # noqa: PLR2004 - as in HTTP

@@ -16,7 +16,7 @@ from chimera.errors import BusDownError, DeadlineError, DeniedError, flatten
 from ._client import Link
 from ._guard import guarded, log_failure
 from ._hot import HotPath
-from ._pinger import Pinger
+from ._pinger import Pinger, written
 from ._table import Interest, Table
 from .contract import BusStatistics, Handler, State, StateListener
 
@@ -73,7 +73,7 @@ class Connection:
             left = deadline - self._clock.monotonic()
             try:
                 self._attach(await self._establish(left))
-                return
+                break
             except (Error, OSError, TimeoutError) as error:
                 refused = "authorization" in str(error).lower()
                 if refused or self._clock.monotonic() + WAIT_S >= deadline:
@@ -99,7 +99,7 @@ class Connection:
             return
         with anyio.move_on_after(DRAIN_S) as scope:
             await self._table.drain()
-            await self._pinger.flush(link.client)
+            await self._pinger.flush()
         if scope.cancelled_caught:
             link.abort()
 
@@ -137,7 +137,7 @@ class Connection:
             raise BusDownError
         lost = False
         with anyio.move_on_after(timeout_s) as scope:
-            lost = not await self._pinger.flush(link.client)
+            lost = not await self._pinger.flush()
         if lost:
             raise BusDownError("the connection was lost while flushing")
         if scope.cancelled_caught:
@@ -152,7 +152,7 @@ class Connection:
         await self._table.remove(row, self._link)
 
     def new_inbox(self) -> str:
-        """A subject of our own beside the reply inbox; messages of a stream keep their subject, so tokens can't route them."""
+        """A fresh subject beside the reply inbox: a stream's messages keep their own, so tokens can't route them."""
         self._inboxes += 1
         return f"{self._hot.inbox}.pull.{self._inboxes}"
 
@@ -204,11 +204,12 @@ class Connection:
     async def _resubscribe(self, link: Link) -> None:
         await self._table.move(link)
         with anyio.fail_after(ATTEMPT_S):
+            await written(link.client, self._clock)
             await link.client.rtt(timeout=60)
         if self._hot.inbox.lower() + ".*" in self._denied:
             await link.end()
             raise DeniedError(
-                f"these credentials may not subscribe to {self._hot.inbox}.*",
+                f"these credentials may not subscribe to the reply inbox {self._hot.inbox}.*",
                 hint="set inbox_prefix to what the role may subscribe to",
             )
 
@@ -274,7 +275,7 @@ class Connection:
         for listener in self._listeners:
             try:
                 listener(state)
-            except Exception:
+            except Exception:  # noqa: BLE001 - it must not raise, and shall not stop the others
                 _log.exception("a state listener of the bus failed")
 
     def _failed(self, error: BaseException) -> None:

@@ -102,5 +102,5 @@ class Consuming:
                 deliveries = await pull.take()
                 try:
                     await self.handler([Taken(self.hot, delivery) for delivery in deliveries])
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - it leaves its claims to redelivery
                     _log.warning("the handler of %s failed: %s", self.durable, flatten(error), exc_info=error)

@@ -1,4 +1,4 @@
-"""Key-value buckets in NATS's own layout, so that ``nats kv`` shows them: raw publishes, compare-and-set on revisions."""
+"""Key-value buckets in NATS's own layout, so that ``nats kv`` shows them; compare-and-set on revisions."""
 
 from __future__ import annotations
 

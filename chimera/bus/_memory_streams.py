@@ -73,9 +73,9 @@ class MemoryStream:
         """
         self._expire()
         known = self._ids.get(msg_id) if msg_id else None
-        if known is not None:
-            return Appended(self.spec.name, known[0], duplicate=True)
         last = self._last_of.get(subject, 0)
+        if known is not None and (expected_last is None or known[0] == last):
+            return Appended(self.spec.name, known[0], duplicate=True)
         if expected_last is not None and expected_last != last:
             raise FencedError(f"wrong last sequence: {last}", data={"err_code": 10071})
         self._make_room(len(data))

@@ -65,7 +65,7 @@ class NatsObjects:
     """
 
     def __init__(
-        self, api: Api, streams: Streams, clock: Clock, rng: random.Random, bucket: str,
+        self, api: Api, streams: Streams, clock: Clock, rng: random.Random, *, bucket: str,
         open_reading: Callable[[str, int], Reading],
     ) -> None:  # fmt: skip
         self._api, self._streams, self._clock, self._rng = api, streams, clock, rng

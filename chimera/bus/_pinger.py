@@ -38,7 +38,7 @@ class Pinger:
                 self._since, done = self._clock.monotonic(), False
                 try:
                     if served:
-                        await self._written(client)
+                        await written(client, self._clock)
                     self.rtt_s = await client.rtt(timeout=_FOR_EVER_S)
                     done = True
                 finally:
@@ -47,7 +47,7 @@ class Pinger:
                 if not self._waiting:
                     await self._bell.wait(self._clock, interval_s)
 
-    async def flush(self, client: Client) -> bool:
+    async def flush(self) -> bool:
         """True when the server has seen everything, False when the connection was lost."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
@@ -64,14 +64,15 @@ class Pinger:
         waiting, self._waiting = self._waiting, []
         _answer(waiting, done=False)
 
-    async def _written(self, client: Client) -> None:
-        # a ping overtakes what the library still buffers: give its flusher time to hand that to the socket
-        for _ in range(3):
-            await self._clock.sleep(0)
-        size, polls = client.pending_data_size, 0
-        while 0 < size <= client.pending_data_size and polls < _WRITE_POLLS:
-            polls += 1
-            await self._clock.sleep(0.001)
+
+async def written(client: Client, clock: Clock) -> None:
+    """Give nats-py's flusher time to hand what it buffers to the socket: a ping overtakes it otherwise."""
+    for _ in range(3):
+        await clock.sleep(0)
+    size, polls = client.pending_data_size, 0
+    while 0 < size <= client.pending_data_size and polls < _WRITE_POLLS:
+        polls += 1
+        await clock.sleep(0.001)
 
 
 def _answer(waiting: list[asyncio.Future[bool]], *, done: bool) -> None:

@@ -7,7 +7,7 @@ is cancelled. This one notices a lost connection at once and a silent server aft
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -43,7 +43,7 @@ class Pull:
         self._lost = ""
         self._interest: Interest | None = None
 
-    async def __aenter__(self) -> Pull:
+    async def __aenter__(self) -> Self:
         self._interest = await self._connection.subscribe(self._inbox, self._take)
         self._connection.on_loss(self._lose)
         return self

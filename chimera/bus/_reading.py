@@ -7,7 +7,7 @@ import random
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from chimera.errors import BusDownError, ChimeraError, NotFoundError, UnavailableError
 
@@ -65,7 +65,7 @@ class Reading:
         self.generation = 0
         self.pending = 0
 
-    async def __aenter__(self) -> Reading:
+    async def __aenter__(self) -> Self:
         try:
             await self._open()
         except BaseException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Self
 
 import anyio.lowlevel
 import msgspec
@@ -72,7 +73,7 @@ class MemoryBus:
         """Largest message, headers included, in bytes."""
         return self._hub.max_payload
 
-    async def __aenter__(self) -> MemoryBus:
+    async def __aenter__(self) -> Self:
         """Join the hub."""
         self._hub.join(self)
         self._add(self._inbox + ".*", self._replies.take)
@@ -105,7 +106,7 @@ class MemoryBus:
             await self._operate()
         self._route(subject, data, reply, headers)
 
-    async def flush(self, timeout_s: float = 5.0) -> None:
+    async def flush(self, timeout_s: float = 5.0) -> None:  # noqa: ARG002 - the contract's
         """Everything sent has reached the hub."""
         await self._operate()
 
@@ -157,8 +158,9 @@ class MemoryBus:
         stream.spec = spec
 
     async def append(
-        self, subject: str, data: bytes, *, msg_id: str, expected_last: int | None = None, timeout_s: float = 5.0
-    ) -> Appended:
+        self, subject: str, data: bytes, *, msg_id: str, expected_last: int | None = None,
+        timeout_s: float = 5.0,  # noqa: ARG002 - the contract's
+    ) -> Appended:  # fmt: skip
         """Store in the stream that captures ``subject``."""
         check_subject(subject)
         if not msg_id:
@@ -204,7 +206,7 @@ class MemoryBus:
         await self._operate()
         return self._stream(stream).state()
 
-    async def key_value(self, bucket: str, *, history: int = 1, max_bytes: int = -1) -> KeyValue:
+    async def key_value(self, bucket: str, *, history: int = 1, max_bytes: int = -1) -> KeyValue:  # noqa: ARG002 - the contract's
         """The bucket, made if absent. Only last values are kept, whatever ``history``."""
         check_name(bucket, "bucket")
         await self._operate()
@@ -213,7 +215,7 @@ class MemoryBus:
         self._keys.append(keys)
         return keys
 
-    async def objects(self, bucket: str, *, max_bytes: int = -1) -> Objects:
+    async def objects(self, bucket: str, *, max_bytes: int = -1) -> Objects:  # noqa: ARG002 - the contract's
         """The bucket, made if absent."""
         check_name(bucket, "bucket")
         await self._operate()

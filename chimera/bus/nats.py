@@ -10,7 +10,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import anyio
 
@@ -78,7 +78,7 @@ class NatsBus(HotPath):
         self._stack = AsyncExitStack()
         self._group: anyio.abc.TaskGroup | None = None
 
-    async def __aenter__(self) -> NatsBus:
+    async def __aenter__(self) -> Self:
         """Connect within the deadline."""
         await self._connection.open(self._connect_timeout_s)
         self._group = await self._stack.enter_async_context(anyio.create_task_group())
@@ -87,12 +87,15 @@ class NatsBus(HotPath):
 
     async def __aexit__(self, *exc: object) -> None:
         """Drain: stop intake, flush, close; bounded in time; never raises for a broken connection."""
-        with anyio.CancelScope(shield=True):
-            await self._connection.drain()
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._connection.drain()
             if self._group is not None:
                 self._group.cancel_scope.cancel()
-            await self._stack.aclose()
-            await self._connection.close()
+            await self._stack.aclose()  # without the body's exception, which would come out wrapped in a group
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._connection.close()
 
     async def flush(self, timeout_s: float = 5.0) -> None:
         """Wait until the server has seen everything sent so far."""
@@ -161,8 +164,8 @@ class NatsBus(HotPath):
         await self._streams.declare_raw(objects_config(bucket, max_bytes))
         stream = f"OBJ_{bucket}"
         return NatsObjects(
-            self._api, self._streams, self.clock, self._rng, bucket,
-            lambda subject, start_seq: self._reading(stream, subject, start_seq, follow=False),
+            self._api, self._streams, self.clock, self._rng, bucket=bucket,
+            open_reading=lambda subject, start_seq: self._reading(stream, subject, start_seq, follow=False),
         )  # fmt: skip
 
     def on_state(self, listener: StateListener) -> None:

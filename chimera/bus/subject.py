@@ -10,11 +10,11 @@ from chimera.errors import BadMessageError, TooLargeError
 MAX_SUBJECT_BYTES = 1024
 """Subject and reply share the server's protocol line of 4,096 bytes; longer ones cost the whole connection."""
 
-_TOKEN = r"[!-)+-\-/-=?-~]+"  # printable ASCII without space, '.', '*' and '>'
-is_subject = re.compile(rf"{_TOKEN}(?:\.{_TOKEN})*").fullmatch
+_WORD = r"[!-)+-\-/-=?-~]+"  # printable ASCII without space, '.', '*' and '>'
+is_subject = re.compile(rf"{_WORD}(?:\.{_WORD})*").fullmatch
 """Truthy for tokens of printable ASCII, separated by single dots, without wildcards. Length is not looked at."""
 
-_is_pattern = re.compile(rf"(?:(?:{_TOKEN}|\*)\.)*(?:{_TOKEN}|\*|>)").fullmatch
+_is_pattern = re.compile(rf"(?:(?:{_WORD}|\*)\.)*(?:{_WORD}|\*|>)").fullmatch
 _is_token = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 _is_key = re.compile(r"[A-Za-z0-9_=/-]+(?:\.[A-Za-z0-9_=/-]+)*").fullmatch
 _is_header_name = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
@@ -26,7 +26,7 @@ def check_subject(subject: str) -> None:
     """Refuse what can't be published to.
 
     Raises:
-        BadMessageError: If it is empty, too long, or has an empty token, a wildcard, a space or a character outside ASCII.
+        BadMessageError: If it is empty or too long, has an empty token, a wildcard, a space or a non-ASCII character.
     """
     if not is_subject(subject) or len(subject) > MAX_SUBJECT_BYTES:
         raise BadMessageError(
@@ -74,7 +74,8 @@ def header_size(headers: Mapping[str, str]) -> int:
     """Bytes that ``headers`` take on the wire.
 
     Raises:
-        BadMessageError: If a name is not an RFC 7230 token, or a value holds a line break or surrounding space.
+        BadMessageError: If a name is not an RFC 7230 token, or a value holds a line break, surrounding
+            space or a lone surrogate.
     """
     size = _HEADER_PREAMBLE
     for name, value in headers.items():
@@ -82,7 +83,10 @@ def header_size(headers: Mapping[str, str]) -> int:
             raise BadMessageError(f"{_shown(name)} is no header name")
         if "\r" in value or "\n" in value or value != value.strip():
             raise BadMessageError(f"the value of header {name} has a line break or surrounding space")
-        size += len(name) + len(value.encode()) + _HEADER_LINE
+        try:
+            size += len(name) + len(value.encode()) + _HEADER_LINE
+        except UnicodeEncodeError as error:  # a lone surrogate
+            raise BadMessageError(f"the value of header {name} is no text that UTF-8 can hold") from error
     return size
 
 
@@ -104,10 +108,10 @@ def check_size(data: bytes, headers: Mapping[str, str] | None, max_payload: int)
 def matches(pattern: str, subject: str) -> bool:
     """True if a subscription to ``pattern`` gets what is published to ``subject``."""
     wanted, tokens = pattern.split("."), subject.split(".")
-    for index, token in enumerate(wanted):
-        if token == ">":
+    for index, word in enumerate(wanted):
+        if word == ">":
             return len(tokens) > index
-        if index >= len(tokens) or token not in {"*", tokens[index]}:
+        if index >= len(tokens) or word not in {"*", tokens[index]}:
             return False
     return len(wanted) == len(tokens)
 
