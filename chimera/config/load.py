@@ -66,11 +66,12 @@ def load(
     shipped = folder or configs_dir()
     given = _file_layer(Path(file), f"file {file}", known) if file is not None else _Layer({}, {})
     variables = _Layer(*from_environment(env, known), text=True)
-    name = _profile_name(profile, variables, given, known)
+    flagged = _flag_layer(flags, known)
+    name = _profile_name(profile, flagged, variables, given, known)
     layers = [_file_layer(shipped / "default.toml", "default", known)]
     if name != "default":
         layers.append(_file_layer(_profile_path(shipped, name), f"profile {name}", known))
-    layers += [given, variables, _flag_layer(flags, known)]
+    layers += [given, variables, flagged]
     values, sources = _resolve(layers, known)
     values["node.profile"] = name
     if profile:
@@ -80,10 +81,12 @@ def load(
     return Loaded(cast("Settings", _build(Settings, values, "")), MappingProxyType(sources))
 
 
-def _profile_name(profile: str, variables: _Layer, given: _Layer, known: Mapping[str, Declared]) -> str:
+def _profile_name(
+    profile: str, flagged: _Layer, variables: _Layer, given: _Layer, known: Mapping[str, Declared]
+) -> str:
     if profile:
         return profile
-    for layer in (variables, given):
+    for layer in (flagged, variables, given):
         if "node.profile" in layer.values:
             return str(_parse(known["node.profile"], layer))
     return "default"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, cast
 
@@ -21,6 +22,7 @@ _SEED = re.compile(r"\bS[UAOCNX][A-Z2-7]{56}\b")
 _MAX_DEPTH = 12
 
 
+@lru_cache(4096)
 def is_secret_name(name: str) -> bool:
     """True if a field of this name holds a secret: ``api_key``, ``httpToken``, ``Authorization``."""
     words = [word.lower() for word in _WORDS.findall(name)]

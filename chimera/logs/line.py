@@ -19,6 +19,7 @@ LEVELS: dict[Level, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 _NUMBERS: dict[str, int] = {**LEVELS}
 _EVENT = "chimera_event"
+_LINE = "chimera_line"
 _FOREIGN: tuple[str, str, dict[str, Any]] = ("", "", {})
 _GRAVE: tuple[Level, ...] = ("error", "warning", "info")
 _MAX_TEXT = 8_192
@@ -97,7 +98,15 @@ def log_event(name: str, layer: str, message: str, level: str, fields: dict[str,
 
 
 def line_of(record: logging.LogRecord, node: str) -> LogLine:
-    """The line for a record of the standard library, with what is bound here and now."""
+    """The line for a record of the standard library, with what is bound here and now; made once for all handlers."""
+    made: LogLine | None = getattr(record, _LINE, None)
+    if made is None or made.node != node:
+        made = _make(record, node)
+        setattr(record, _LINE, made)
+    return made
+
+
+def _make(record: logging.LogRecord, node: str) -> LogLine:
     stated: tuple[str, str, dict[str, Any]] = getattr(record, _EVENT, _FOREIGN)
     name, layer, fields = stated
     context = {"node": node, **bound_now()}

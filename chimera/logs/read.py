@@ -15,7 +15,7 @@ from chimera.config import parse_duration
 from chimera.errors import BadSettingError
 
 from .files import file_order, log_files, logs_dir
-from .line import LEVELS, Level, LogLine, decode_line
+from .line import LEVELS, LogLine, decode_line
 from .names import LAYER_ALIASES, Layer, find_layer
 
 _POLL_S = 0.25
@@ -46,7 +46,7 @@ def read_events(
     event: str = "",
     since: float | None = None,
     follow: bool = False,
-    level: Level = "debug",
+    level: str = "debug",
     limit: int | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[LogLine]:
@@ -63,9 +63,9 @@ def read_events(
         sleep: Waits between looks when following.
 
     Raises:
-        BadSettingError: If there is no such layer.
+        BadSettingError: If there is no such layer or level.
     """
-    wanted = _Wanted(_layer(layer), event.lower().replace("_", "-"), since or 0.0, LEVELS[level])
+    wanted = _Wanted(_layer(layer), event.lower().replace("_", "-"), since or 0.0, _level(level))
     tail = _Tail(logs_dir(data_dir), wanted.since)
     return _read(tail, wanted, limit, sleep if follow else None)
 
@@ -104,6 +104,13 @@ def _layer(word: str) -> str:
         known = ", ".join([*Layer, *LAYER_ALIASES])
         raise BadSettingError(f"there is no layer {word!r}", hint=f"the layers are {known}")
     return found.value
+
+
+def _level(word: str) -> int:
+    for name, number in LEVELS.items():
+        if name == word.lower():
+            return number
+    raise BadSettingError(f"there is no level {word!r}", hint=f"the levels are {', '.join(LEVELS)}")
 
 
 class _Tail:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import sqlite3
 
-    from sqlite_utils import Database, Migrations
+    from sqlite_utils import Database
 
+_SET = "chimera"
 _OUTCOME = {
     "id": int, "stream": str, "generation": str, "seq": int, "job_id": str, "agent": str, "release": int, "task": str,
     "outcome": str, "at": float, "queue_ms": float, "run_ms": float, "cpu_ms": float, "memory_bytes": int, "node": str,
@@ -22,21 +22,27 @@ _JUDGEMENT = {
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring the file behind ``connection`` to the newest schema. Plugins of sqlite-utils are left out."""
-    from sqlite_utils import Database  # noqa: PLC0415 - heavy, and only an opened store needs it
+    """Bring the file behind ``connection`` to the newest schema. Plugins of sqlite-utils are left out.
 
-    _migrations().apply(Database(connection, execute_plugins=False, recursive_triggers=False))
+    A file that is up to date is told by one query, so that a warm start need not load the library.
+    """
+    steps = {"0001_agents": _agents, "0002_outcomes": _outcomes, "0003_node": _node}
+    if set(steps) <= _applied(connection):
+        return
+    from sqlite_utils import Database, Migrations  # noqa: PLC0415 - heavy, and only a new schema needs it
+
+    migrations = Migrations(_SET)
+    for name, step in steps.items():
+        migrations(name=name)(step)
+    migrations.apply(Database(connection, execute_plugins=False, recursive_triggers=False))
 
 
-@cache
-def _migrations() -> Migrations:
-    from sqlite_utils import Migrations  # noqa: PLC0415 - heavy, and only an opened store needs it
-
-    steps = Migrations("chimera")
-    steps(name="0001_agents")(_agents)
-    steps(name="0002_outcomes")(_outcomes)
-    steps(name="0003_node")(_node)
-    return steps
+def _applied(connection: sqlite3.Connection) -> set[str]:
+    known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = '_sqlite_migrations'").fetchone()
+    if known is None:
+        return set()
+    query = "SELECT name FROM _sqlite_migrations WHERE migration_set = ?"
+    return {name for (name,) in connection.execute(query, [_SET])}
 
 
 def _agents(db: Database) -> None:

@@ -193,6 +193,7 @@ def test_profile_from_variable_and_file(tmp_path: Path):
     path = file_with(tmp_path, "[node]\nprofile = 'edge'\n")
     assert load(file=path, env=HOME).settings.sandbox.workers == 1
     assert load(file=path, env={**HOME, "CHIMERA_NODE__PROFILE": "default"}).settings.sandbox.workers == 0
+    assert load(file=path, env=HOME, flags={"node.profile": "default"}).settings.sandbox.workers == 0
     assert load("default", path, {**HOME, "CHIMERA_NODE__PROFILE": "edge"}).settings.sandbox.workers == 0
 
 

@@ -76,6 +76,8 @@ def test_unknown_layer_is_refused_at_once(tmp_path: Path):
     with pytest.raises(BadSettingError, match="there is no layer 'exec'") as refused:
         read_events(tmp_path, layer="exec")
     assert "execution" in refused.value.hint
+    with pytest.raises(BadSettingError, match="there is no level 'loud'"):
+        read_events(tmp_path, level="loud")
 
 
 def test_no_log_yet(tmp_path: Path):

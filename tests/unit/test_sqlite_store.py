@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import sys
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -252,6 +253,20 @@ async def test_a_file_that_is_no_database(tmp_path: Path):
         async with SqliteStore(path):
             pass
     assert path.read_bytes().startswith(b"my holiday")
+
+
+async def test_warm_start_does_not_load_the_migration_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A file with the newest schema opens without sqlite-utils; one that lacks a step does not."""
+    async with SqliteStore(tmp_path / "s.sqlite"):
+        pass
+    monkeypatch.setitem(sys.modules, "sqlite_utils", None)
+    async with SqliteStore(tmp_path / "s.sqlite") as store:
+        await store._write(
+            lambda connection: connection.execute("DELETE FROM _sqlite_migrations WHERE name LIKE '0003%'")
+        )
+    with pytest.raises(ImportError):
+        async with SqliteStore(tmp_path / "s.sqlite"):
+            pass
 
 
 async def test_newest_feedback_stays(tmp_path: Path):
