@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -13,6 +13,7 @@ from subjects import Operation
 from subjects.problem import Problem
 
 Schema = dict[str, Any]
+BASE64 = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 REFERENCE = "#/components/schemas/{name}"
 
 GENERAL_ERRORS = (
@@ -28,7 +29,21 @@ def components(kinds: Iterable[type]) -> dict[str, Schema]:
     for schema in found.values():
         if "description" in schema:
             schema["description"] = inspect.cleandoc(schema["description"])
+        _tell_base64(schema)
     return dict(sorted(found.items()))
+
+
+def _tell_base64(schema: Any) -> None:
+    """Say what base64 looks like wherever a string is it: ``contentEncoding`` alone is only an annotation."""
+    if isinstance(schema, dict):
+        children = cast("dict[str, Any]", schema)
+        if children.get("contentEncoding") == "base64":
+            children["pattern"] = BASE64
+        for child in children.values():
+            _tell_base64(child)
+    elif isinstance(schema, list):
+        for child in cast("list[Any]", schema):
+            _tell_base64(child)
 
 
 def reference(kind: type) -> Schema:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -53,7 +53,7 @@ class Running:
 
 
 @asynccontextmanager
-async def serving(folder: Path, **settings: Any) -> AsyncIterator[Running]:
+async def serving(folder: Path, **settings: Any) -> AsyncGenerator[Running]:
     """A bridge on a free port, stopped at the end."""
     caller, metrics = FakeCaller(), Metrics()
     limits = BridgeSettings(ports={Port.AGENT: 0}, data=folder, drain_s=2.0, **settings)
@@ -252,11 +252,12 @@ async def test_all_ports_are_served_by_one_bridge(tmp_path: Path) -> None:
     """Each role has its own port and its own operations; the token lies where it belongs."""
     settings = BridgeSettings(ports=dict.fromkeys(Port, 0), data=tmp_path, drain_s=1.0)
     bridge = Bridge(FakeCaller(), FakeProbe(), settings, metrics=Metrics(), clock=SystemClock())
+    layers: list[str] = []
     async with anyio.create_task_group() as tasks:
         await bridge.start()
         tasks.start_soon(bridge.wait)
         async with httpx.AsyncClient() as client:
-            layers = [
+            layers += [
                 (await client.get(f"http://127.0.0.1:{number}/")).json()["layer"] for number in bridge.ports.values()
             ]
         await bridge.stop()
