@@ -139,6 +139,7 @@ async def test_cancelled_write_that_waits_is_not_done(tmp_path: Path):
             group.start_soon(store.set_setting, "gone", 1)
             await anyio.wait_all_tasks_blocked()
             group.cancel_scope.cancel()
+        assert await store.check() == "ok"
         assert await store.setting("gone") is None
 
 
