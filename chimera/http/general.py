@@ -53,7 +53,6 @@ class General:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._is_warm = False
 
     async def livez(self, scope: Scope) -> Page:  # noqa: ARG002 - a page is made from its scope
         """The process answers; no dependency is asked."""
@@ -87,9 +86,7 @@ class General:
 
     async def metrics(self, scope: Scope) -> Page:  # noqa: ARG002 - a page is made from its scope
         """The Prometheus text."""
-        if not self._is_warm:
-            await to_thread.run_sync(self._desk.metrics.warm)
-            self._is_warm = True
+        await to_thread.run_sync(self._desk.metrics.prepare)
         return Page(self._desk.metrics.exposition(), kind=CONTENT_TYPE.encode())
 
     async def document(self, scope: Scope) -> Page:  # noqa: ARG002 - a page is made from its scope

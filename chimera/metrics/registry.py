@@ -92,6 +92,7 @@ class Metrics:
         self._metrics: dict[str, Metric] = {}
         self._cells: dict[str, dict[tuple[str, ...], Cell]] = {}
         self._readings: dict[str, list[Reading]] = {}
+        self._fills: list[Callable[[], None]] = []
         for metric in catalogue:
             self.declare(metric)
         self.gauge("chimera_build_info", __version__, platform.python_version(), node).set(1)
@@ -134,10 +135,18 @@ class Metrics:
             raise ValueError(f"{name} is a histogram; it can't be read at scrape time")
         self._readings.setdefault(name, []).append(reading)
 
-    @staticmethod
-    def warm() -> None:
-        """Import the renderer, which takes 0.1 s: call it in a thread before the first exposition."""
+    def before_scrape(self, fill: Callable[[], None]) -> None:
+        """Run ``fill`` before every scrape, in a thread: for numbers that must be read from files into cells."""
+        self._fills.append(fill)
+
+    def prepare(self) -> None:
+        """Import the renderer, which takes 0.1 s, and read what blocks. Call it in a thread before ``exposition``."""
         import_module("aioprometheus.formats.text")
+        for fill in self._fills:
+            try:
+                fill()
+            except OSError:
+                self.counter("chimera_scrape_errors_total", "files").inc()
 
     def exposition(self) -> bytes:
         """The Prometheus text (format 0.0.4) of all that was counted and all that is read now."""

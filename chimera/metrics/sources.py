@@ -19,22 +19,22 @@ _ALONE = ()
 
 
 def observe_process(metrics: Metrics, *, proc: Path = Path("/proc/self")) -> None:
-    """Read memory, CPU time and file descriptors of this process at every scrape; nothing where there is no /proc."""
+    """Read memory, CPU time and file descriptors of this process before every scrape; nothing without a /proc."""
     if not (proc / "statm").exists():
         return
     page, ticks = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
+    memory = metrics.gauge("chimera_process_resident_memory_bytes")
+    cpu = metrics.counter("chimera_process_cpu_seconds_total")
+    files = metrics.gauge("chimera_process_open_fds")
 
-    def memory() -> Mapping[tuple[str, ...], float]:
-        return {_ALONE: int((proc / "statm").read_text().split()[1]) * page}
-
-    def cpu() -> Mapping[tuple[str, ...], float]:
+    def fill() -> None:
+        memory.set(int((proc / "statm").read_text().split()[1]) * page)
         # proc(5): after the command in brackets, utime and stime are the 12th and 13th field
         fields = (proc / "stat").read_text().rpartition(")")[2].split()
-        return {_ALONE: (int(fields[11]) + int(fields[12])) / ticks}
+        cpu.value = (int(fields[11]) + int(fields[12])) / ticks
+        files.set(sum(1 for _ in (proc / "fd").iterdir()))
 
-    metrics.at_scrape("chimera_process_resident_memory_bytes", memory)
-    metrics.at_scrape("chimera_process_cpu_seconds_total", cpu)
-    metrics.at_scrape("chimera_process_open_fds", lambda: {_ALONE: len(os.listdir(proc / "fd"))})  # noqa: PTH208 - iterdir makes a Path for each
+    metrics.before_scrape(fill)
 
 
 def observe_bus(metrics: Metrics, statistics: Callable[[], BusStatistics]) -> None:

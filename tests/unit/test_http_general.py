@@ -4,9 +4,10 @@ from typing import Any
 
 import anyio
 import pytest
+from blockbuster import blockbuster_ctx
 
 from chimera.errors import NotRunningError
-from chimera.metrics import CATALOGUE
+from chimera.metrics import CATALOGUE, observe_process
 from subjects.agent import Health
 from tests.support.bridge import Rig
 
@@ -110,6 +111,16 @@ async def test_metrics_show_the_requests(rig: Rig) -> None:
     assert "nobody" not in response.text
     assert 'chimera_ask_duration_seconds_count{actor="agent",caller="http"} 1.0' in response.text
     assert all(f"# TYPE {metric.name} {metric.kind}" in response.text for metric in CATALOGUE)
+
+
+async def test_metrics_never_block_the_loop(rig: Rig) -> None:
+    """Files of /proc are read in a thread."""
+    observe_process(rig.metrics)
+    async with rig.client() as client:
+        with blockbuster_ctx():
+            response = await client.get("/metrics")
+    assert "chimera_process_resident_memory_bytes 0" not in response.text
+    assert "chimera_scrape_errors_total{" not in response.text
 
 
 async def test_index_lists_the_operations(rig: Rig) -> None:

@@ -171,10 +171,20 @@ def test_process_numbers_are_read_from_proc(tmp_path: Path) -> None:
     (tmp_path / "fd" / "0").write_text("")
     metrics = Metrics()
     observe_process(metrics, proc=tmp_path)
+    metrics.prepare()
     found = parse(metrics.exposition().decode())
     assert found["chimera_process_resident_memory_bytes"][0][1] % 50 == 0
     assert found["chimera_process_cpu_seconds_total"][0][1] == pytest.approx((11 + 12) / 100)
     assert found["chimera_process_open_fds"] == [("", 1.0)]
+
+
+def test_files_that_can_not_be_read_are_counted(tmp_path: Path) -> None:
+    """A /proc that goes away costs its numbers, not the scrape."""
+    (tmp_path / "statm").write_text("1 1")
+    metrics = Metrics()
+    observe_process(metrics, proc=tmp_path)
+    metrics.prepare()
+    assert parse(metrics.exposition().decode())["chimera_scrape_errors_total"] == [('metric="files"', 1.0)]
 
 
 def test_recording_rules_use_metrics_that_exist() -> None:
