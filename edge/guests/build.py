@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import catalog, reference, tables
+from chimera import reference, tables
 
 TOOLCHAIN = "0.17.1"
 COMPILE_TIMEOUT_S = 600

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.guests import build, catalog, reference
+from chimera import reference
+from edge.guests import build, catalog
 
 needs_compiler = pytest.mark.skipif(
     importlib.util.find_spec("ziglang") is None, reason="needs the dependency group 'guests'"

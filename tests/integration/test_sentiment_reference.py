@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from edge.guests import reference, shipped_guest
+from chimera import reference
+from edge.guests import shipped_guest
 from edge.guests.plain import PlainGuest
 
 ARCHIVE = reference.cached_archive()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.guests import reference
+from chimera import reference
 
 
 @pytest.fixture

@@ -1,4 +1,6 @@
-"""The distribution whose word lists the sentiment agent embeds: fetched once, pinned by checksum, kept in a cache."""
+"""The distribution with the sentiment agent's word lists and the demonstration's rated texts: fetched once by the
+ordinary package client, pinned by checksum, kept in the user's cache.
+"""
 
 from __future__ import annotations
 
@@ -108,14 +110,27 @@ def _run_pip(folder: Path) -> None:
 
 
 def _pip() -> list[str]:
-    """The command for pip; environments made by uv hold none, then uv runs one."""
+    """The command for pip; environments made by uv hold none, then uv or the machine's own Python runs one."""
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip"]
     if uv := shutil.which("uv"):
         return [uv, "tool", "run", "--python", sys.executable, "pip"]
     if importlib.util.find_spec("uv"):
         return [sys.executable, "-m", "uv", "tool", "run", "--python", sys.executable, "pip"]
+    if (python := shutil.which("python3", path=_path_outside())) and _has_pip(python):
+        return [python, "-m", "pip"]
     raise FetchError(f"{DISTRIBUTION} {VERSION} must be downloaded, and there is neither pip nor uv: install one")
+
+
+def _path_outside() -> str:
+    """The search path without this environment's own folder, whose ``python3`` has no pip either."""
+    own = str(Path(sys.executable).parent)
+    return os.pathsep.join(part for part in os.environ.get("PATH", "").split(os.pathsep) if part != own)
+
+
+def _has_pip(python: str) -> bool:
+    done = subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=False, timeout=60)
+    return done.returncode == 0
 
 
 def _digest(path: Path) -> str:
