@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 
 @dataclass(slots=True)
@@ -77,7 +77,8 @@ class BusStatistics:
     """Counters since the start; rates are the reader's business.
 
     ``reconnects`` counts every return of the connection; ``rebuilt`` those of them after the server had closed it for
-    good (``-ERR``) or hung. ``dropped`` are messages lost to a full subscription queue, ``pending`` unanswered requests.
+    good (``-ERR``) or hung. ``dropped`` are messages lost to a full subscription queue, ``pending`` unanswered
+    requests.
     """
 
     state: Literal["connected", "disconnected", "closed"]
@@ -202,9 +203,10 @@ class Objects(Protocol):
 class Bus(Protocol):
     """A connection to the message bus. Enter it as an async context manager: it owns its background tasks.
 
-    Every awaiting method has a deadline of its own (``timeout_s``, default 5 s) and raises ``BusDownError`` when there is no
-    connection, ``DeadlineError`` when the answer did not come, ``TooLargeError`` and ``BadMessageError`` *before* sending what
-    the server would close the connection for (payload with headers, subject length and characters).
+    Every awaiting method has a deadline of its own (``timeout_s``, default 5 s) and raises ``BusDownError`` when there
+    is no connection (``ConnectionLostError``, a kind of it, when the work may have run), ``DeadlineError`` when the
+    answer did not come, ``TooLargeError`` and ``BadMessageError`` *before* sending what the server would close the
+    connection for (payload with headers, subject length and characters).
     """
 
     @property
@@ -217,7 +219,7 @@ class Bus(Protocol):
         """Largest message, headers included, in bytes."""
         ...
 
-    async def __aenter__(self) -> Bus:
+    async def __aenter__(self) -> Self:
         """Connect within the deadline."""
         ...
 
@@ -238,15 +240,15 @@ class Bus(Protocol):
     async def request(
         self, subject: str, data: bytes, *, timeout_s: float = 5.0, headers: Mapping[str, str] | None = None
     ) -> Delivery:
-        """One answer. ``NotRunningError`` at once when nobody listens, ``DeniedError`` at once when it is not permitted."""
+        """One answer; ``NotRunningError`` when nobody listens and ``DeniedError`` when it is not permitted, at once."""
         ...
 
     def open_reply(self, callback: Handler, subject: str = "") -> str:
         """A fresh reply subject for ``publish(..., reply=...)``; all that arrives there goes to ``callback``.
 
-        Cheaper than a subscription: it is a token under ``inbox``. Also delivered, with empty data and a ``Status`` header:
-        ``503`` nobody listens, ``502`` the connection was lost, and ``403`` publishing is not permitted (only if ``subject``,
-        what will be asked, is given). Deadlines are the caller's business, and so is ``close_reply``.
+        Cheaper than a subscription: it is a token under ``inbox``. Also delivered, with empty data and a ``Status``
+        header: ``503`` nobody listens, ``502`` the connection was lost, and ``403`` publishing is not permitted (only
+        if ``subject``, what will be asked, is given). Deadlines are the caller's business, and so is ``close_reply``.
         """
         ...
 
@@ -280,7 +282,7 @@ class Bus(Protocol):
         ...
 
     async def append_many(self, messages: Sequence[tuple[str, bytes, str]], *, timeout_s: float = 10.0) -> None:
-        """Store many ``(subject, data, msg_id)`` of one stream, pipelined: for telemetry, where the last ack speaks for all.
+        """Store many ``(subject, data, msg_id)`` of one stream, pipelined: a chunk's last ack speaks for the chunk.
 
         Raises like ``append``; then some may be stored: send all again with the same ids.
         """
@@ -289,7 +291,7 @@ class Bus(Protocol):
     def read(
         self, stream: str, *, start_seq: int = 1, subject: str = "", follow: bool = False
     ) -> AbstractAsyncContextManager[AsyncIterator[Stored]]:
-        """Messages in order from ``start_seq``, without a durable consumer; ends at the present end unless ``follow``."""
+        """Messages in order from ``start_seq``, with no durable consumer; ends at the present end unless ``follow``."""
         ...
 
     async def consume(
