@@ -1,5 +1,6 @@
-"""The distribution with the sentiment agent's word lists and the demonstration's rated texts: fetched once by the
-ordinary package client, pinned by checksum, kept in the user's cache.
+"""The distribution with the sentiment agent's word lists and the demonstration's rated texts.
+
+It is fetched once by the ordinary package client, pinned by checksum, and kept in the user's cache.
 """
 
 from __future__ import annotations

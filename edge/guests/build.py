@@ -18,7 +18,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from chimera import reference, tables
+from chimera import reference
+
+from . import catalog, tables
 
 TOOLCHAIN = "0.17.1"
 COMPILE_TIMEOUT_S = 600
