@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -15,10 +17,10 @@ from chimera.clock import Clock, SystemClock
 from chimera.config import Settings
 from chimera.errors import ChimeraError
 from chimera.events import EventSink
-from chimera.logs import event
+from chimera.logs import log_event
 from chimera.metrics import Metrics, observe_bus, observe_process
 from chimera.supervision import ChildSpec, SupervisorSpec
-from chimera.supervisor import Supervisor
+from chimera.supervisor import ChildRow, Supervisor
 from chimera.system import System
 from subjects import Port, Request
 
@@ -50,7 +52,7 @@ class Node:
     ) -> None:
         self.settings = settings
         chosen = clock or SystemClock()
-        sink = events or _log_event
+        sink = events or log_event
         self.metrics = Metrics(node=settings.node.name)
         self.system = System(node=settings.node.name, clock=chosen, rng=rng, events=sink)
         self.parts = Parts(settings=settings, clock=chosen, rng=self.system.rng, metrics=self.metrics)
@@ -150,26 +152,26 @@ class Node:
             return str(error) or "no answer within 2 s"
 
     def _check_tree(self) -> str:
-        root = self.system.root
-        bad = [] if root is None else [row.spec.id for row in root.rows.values() if row.state != "running"]
-        return "not started" if root is None else f"not running: {', '.join(bad)}" if bad else "ok"
+        bad = [row.spec.id for row in self._leaves() if row.state != "running"]
+        return f"not running: {', '.join(bad)}" if bad else "ok" if self.system.root else "not started"
 
     # -- for people ----------------------------------------------------------------------------------------------------
 
     def rows(self) -> list[dict[str, Any]]:
-        """What runs where: one row per child of the tree, in order of start."""
-        root = self.system.root
-        return [self._row(root, name) for name in root.rows] if root is not None else []
+        """What runs where: one row per actor and service of the tree, in order of start."""
+        return [
+            {"name": row.spec.id, "state": row.state, "restarts": row.restarts, "where": self._where(row.spec.id),
+             "cause": row.cause}
+            for row in self._leaves()
+        ]  # fmt: skip
 
-    def _row(self, root: Supervisor, name: str) -> dict[str, Any]:
-        row = root.rows[name]
-        return {
-            "name": name,
-            "state": row.state,
-            "restarts": row.restarts,
-            "where": self._where(name),
-            "cause": row.cause,
-        }
+    def _leaves(self, supervisor: Supervisor | None = None) -> Iterator[ChildRow]:
+        top = supervisor or self.system.root
+        for row in top.rows.values() if top is not None else ():
+            if isinstance(row.child, Supervisor):
+                yield from self._leaves(row.child)
+            else:
+                yield row
 
     def _where(self, name: str) -> str:
         settings = self.settings
@@ -238,15 +240,5 @@ def bridge_settings(settings: Settings) -> Any:
 
 
 def _with_status(tree: SupervisorSpec, status: ChildSpec) -> SupervisorSpec:
-    """The tree with the node's own actor after the bus, or first if there is none."""
-    ids = [child.id for child in tree.children]
-    place = ids.index("bus") + 1 if "bus" in ids else 0
-    children = (*tree.children[:place], status, *tree.children[place:])
-    return SupervisorSpec(
-        tree.id, children, tree.strategy, tree.intensity, tree.period_s, tree.backoff, tree.restart, tree.shutdown_s
-    )
-
-
-def _log_event(name: str, layer: str, message: str, level: str, fields: dict[str, Any], /) -> None:
-    extra = {key: value for key, value in fields.items() if key != "error"}
-    event(name, layer, message, level=level, **extra)  # pyright: ignore[reportArgumentType] - levels come from our own calls
+    """The tree with the node's own actor first: it needs nothing, and answers until the end."""
+    return dataclasses.replace(tree, children=(status, *tree.children))

@@ -157,7 +157,14 @@ class Services:
     async def _project(self, _: Any) -> None:
         from chimera.store import project
 
-        await project(self._parts.need("bus"), self._parts.need("store"), clock=self._parts.clock)
+        parts = self._parts
+        await project(
+            parts.need("bus"),
+            parts.need("store"),
+            name=f"projector-{parts.settings.node.name}",
+            clock=parts.clock,
+            rng=parts.rng,
+        )
 
 
 class _nothing:  # noqa: N801 - an empty context manager under the name it is used by

@@ -12,13 +12,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def generated() -> dict[Path, str]:
     """Path to content of everything that is generated."""
-    from chimera.config import default_toml
     from chimera.documents import DOCUMENTS, render_document
 
     folder = ROOT / "configs" / "documents"
     files = {folder / name: render_document(make()) for name, make in DOCUMENTS.items()}
     files[folder / "reference.md"] = reference()
-    files[ROOT / "configs" / "default.toml"] = default_toml()
     return files
 
 

@@ -45,7 +45,7 @@ def test_other_bytes_than_the_pinned_ones_are_refused(cache: Path, monkeypatch: 
 def test_without_pip_and_uv_the_error_says_so(cache: Path, monkeypatch: pytest.MonkeyPatch):
     """Somebody without either tool reads what to install."""
 
-    def find_nothing(_name: str) -> None:
+    def find_nothing(_name: str, path: str = "") -> None:  # noqa: ARG001 - as shutil.which takes it
         return None
 
     monkeypatch.setattr(importlib.util, "find_spec", find_nothing)
