@@ -78,6 +78,7 @@ class Binding(Generic[M]):
         """
         if query:
             raise BadMessageError("this takes its fields from the body; the query string must be empty")
+        body = body or b"{}"
         if path:
             fields = self._merge(wire.decode(body, dict[str, Any], "json"), path)
             try:

@@ -76,6 +76,7 @@ class Bridge:
         self._clock = clock
         self._events = events
         self._listening: dict[Port, _Listening] = {}
+        self._ledger = Ledger(settings.connections, settings.connections_per_address, metrics)
 
     @property
     def ports(self) -> Mapping[Port, int]:
@@ -92,9 +93,8 @@ class Bridge:
         sockets = self._bind()
         try:
             token = await to_thread.run_sync(ensure_token, self._settings.data)
-            ledger = Ledger(self._settings.connections, self._settings.connections_per_address, self._metrics)
             for port, taken in sockets.items():
-                self._listening[port] = _Listening(await self._serve(port, taken, token, ledger), taken)
+                self._listening[port] = _Listening(await self._serve(port, taken, token), taken)
         except BaseException:
             await self.stop()
             for taken in sockets.values():
@@ -130,12 +130,12 @@ class Bridge:
             raise
         return sockets
 
-    async def _serve(self, port: Port, taken: socket.socket, token: str, ledger: Ledger) -> Server:
+    async def _serve(self, port: Port, taken: socket.socket, token: str) -> Server:
         app = build_app(
             port, self._caller, self._probe, self._settings,
             store=self._store, metrics=self._metrics, clock=self._clock, token=token, events=self._events,
         )  # fmt: skip
-        config = GuardedConfig(app, self._settings, ledger=ledger, clock=self._clock)
+        config = GuardedConfig(app, self._settings, ledger=self._ledger, clock=self._clock)
         config.load()
         server = Server(config)
         server.lifespan = config.lifespan_class(config)

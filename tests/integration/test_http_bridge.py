@@ -265,6 +265,21 @@ async def test_all_ports_are_served_by_one_bridge(tmp_path: Path) -> None:
     assert (tmp_path / "secrets" / "http-token").is_file()
 
 
+async def test_a_stopped_bridge_can_start_again(tmp_path: Path) -> None:
+    """A supervisor may restart it: the same object serves again, on the same port, with the same token."""
+    ports = {Port.AGENT: _free_port()}
+    settings = BridgeSettings(ports=ports, data=tmp_path, drain_s=1.0)
+    bridge = Bridge(FakeCaller(), FakeProbe(), settings, metrics=Metrics(), clock=SystemClock())
+    for _ in range(2):
+        async with anyio.create_task_group() as tasks:
+            await bridge.start()
+            tasks.start_soon(bridge.wait)
+            async with httpx.AsyncClient() as client:
+                assert (await client.get(f"http://127.0.0.1:{ports[Port.AGENT]}/livez")).status_code == 200
+            await bridge.stop()
+    assert bridge.ports == {}
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
