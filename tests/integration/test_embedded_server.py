@@ -69,6 +69,12 @@ async def connected(server: EmbeddedServer, role: RoleName) -> AsyncGenerator[tu
         await client.close()
 
 
+async def settle(client: Client) -> None:
+    """Wait until the server knows our subscriptions. Twice: nats-py writes the first PING *before* what is pending."""
+    await client.flush(5)
+    await client.flush(5)
+
+
 async def eventually(condition: Callable[[], bool]) -> None:
     """Wait until it holds, with a deadline."""
     with anyio.fail_after(DEADLINE_S):
@@ -96,7 +102,7 @@ async def test_client_runs_tasks(server: EmbeddedServer):
     """The client role gets an answer from the node, through its own inbox and through the plain one."""
     async with connected(server, "runtime") as (node, _), connected(server, "client") as (client, refusals):
         await node.subscribe("chimera.agent.predict", queue="agent", cb=answer)
-        await node.flush(5)
+        await settle(node)
         assert (await client.request("chimera.agent.predict", b"{}", timeout=5)).data == b"answer to {}"
         plain = await nats.connect(server.url, nkeys_seed=str(server.seed_path("client")), allow_reconnect=False)
         assert (await plain.request("chimera.agent.predict", b"1", timeout=5)).data == b"answer to 1"
@@ -115,7 +121,7 @@ async def test_client_publishes_nowhere_else(subject: str, server: EmbeddedServe
 
         for listened in ("chimera.>", "_INBOX_runtime.>"):
             await node.subscribe(listened, cb=hear)
-        await node.flush(5)
+        await settle(node)
         await client.publish(subject, b"x")
         await client.publish("chimera.agent.predict", b"last")
         await assert_refused(refusals, client, "publish", subject)
@@ -160,7 +166,7 @@ async def test_observer_reads_facts(server: EmbeddedServer):
         js = node.jetstream()
         await js.add_stream(name="KPI", subjects=["chimera.kpi.>"], allow_direct=True)
         live = await observer.subscribe("chimera.kpi.>")
-        await observer.flush(5)
+        await settle(observer)
         await js.publish("chimera.kpi.sentiment", b"fact")
         assert (await live.next_msg(5)).data == b"fact"
         for direct in (False, True):
@@ -177,7 +183,7 @@ async def test_operator_reads_streams_through_consumers(server: EmbeddedServer):
         await node.jetstream().add_stream(name="EVENTS", subjects=["chimera.event.>"])
         await node.jetstream().publish("chimera.event.agent.released", b"fact")
         await node.subscribe("chimera.agent.register", cb=answer)
-        await node.flush(5)
+        await settle(node)
         assert (await operator.request("chimera.agent.register", b"m", timeout=5)).data == b"answer to m"
         reader = await operator.jetstream().subscribe("", stream="EVENTS", ordered_consumer=True)
         assert (await reader.next_msg(5)).data == b"fact"
