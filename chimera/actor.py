@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 import re
 import types
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints, overload
 
-from subjects import Message, operation_of
+from subjects import Message, is_token, operation_of
 
 if TYPE_CHECKING:
     from .context import Context
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 _MARK = "__chimera_handles__"
+_replies: dict[type[Message], Any] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +87,14 @@ class Actor:
     ) -> None:
         super().__init_subclass__(**kwargs)
         cls.actor_name = name or snake_case(cls.__name__)
-        cls.mailbox = mailbox or cls.mailbox
-        cls.concurrency = concurrency or cls.concurrency
+        cls.mailbox = cls.mailbox if mailbox is None else mailbox
+        cls.concurrency = cls.concurrency if concurrency is None else concurrency
+        if not is_token(cls.actor_name) or cls.mailbox < 1 or cls.concurrency < 1:
+            raise TypeError(f"{cls.__qualname__}: its name must be a subject token, mailbox and concurrency at least 1")
         cls.handlers = dict(_find_handlers(cls))
         cls.verbs = {spec.verb: spec for spec in cls.handlers.values()}
+        if len(cls.verbs) < len(cls.handlers):
+            raise TypeError(f"{cls.__qualname__}: two of its messages have the same verb: {sorted(cls.verbs)}")
 
     async def on_start(self) -> None:
         """Prepare; messages wait meanwhile. Raising counts as a crash."""
@@ -101,6 +106,23 @@ class Actor:
         """A watched actor ended, or its node did."""
 
 
+def reply_type(kind: type[Message]) -> Any:
+    """What messages of this type are answered with, ``Any`` if nothing says so."""
+    found = _replies.get(kind)
+    if found is None:
+        operation = operation_of(kind)
+        found = _replies[kind] = operation.reply if operation else _declared_reply(kind)
+    return found
+
+
+def _declared_reply(kind: type[Message]) -> Any:
+    for base in getattr(kind, "__orig_bases__", ()):
+        arguments = get_args(base)
+        if arguments:
+            return arguments[0]
+    return Any
+
+
 def snake_case(name: str) -> str:
     """``GpuBroker`` -> ``gpu_broker``."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
@@ -109,6 +131,7 @@ def snake_case(name: str) -> str:
 def _find_handlers(cls: type[Actor]) -> list[tuple[type[Message], HandlerSpec]]:
     found: dict[type[Message], HandlerSpec] = {}
     for base in reversed(cls.__mro__):
+        own: set[type[Message]] = set()
         for attribute, function in vars(base).items():
             interleave = getattr(function, _MARK, None)
             if interleave is None:
@@ -117,6 +140,9 @@ def _find_handlers(cls: type[Actor]) -> list[tuple[type[Message], HandlerSpec]]:
                 declared = operation_of(message)
                 verb = declared.verb if declared else snake_case(message.__name__)
                 streams = inspect.isasyncgenfunction(function)
+                if message in own or not (streams or inspect.iscoroutinefunction(function)):
+                    raise TypeError(f"{function.__qualname__}: one async handler for each type of message")
+                own.add(message)
                 found[message] = HandlerSpec(message, verb, attribute, interleave, streams)
     return list(found.items())
 
@@ -131,6 +157,3 @@ def _message_types(function: Any) -> list[type[Message]]:
         if not (isinstance(kind, type) and issubclass(kind, Message)):
             raise TypeError(f"{function.__qualname__}: annotate its message with a subclass of subjects.Message")
     return list(kinds)  # pyright: ignore[reportReturnType] - checked above
-
-
-HandlerCall = Callable[[Any], Awaitable[Any] | AsyncIterator[Any]]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AsyncExitStack, aclosing
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
@@ -17,22 +17,26 @@ from subjects import Message, Request, is_token, operation_of
 from .actor import Actor
 from .bus.contract import Bus
 from .cell import Cell
+from .children import ActorChild, Child, ServiceChild
 from .clock import Clock, SystemClock
 from .deadlines import Deadlines
-from .errors import BadSettingError, CancelledByCallerError, LayerNotRunningError, NotRunningError
+from .errors import BadMessageError, BadSettingError, LayerNotRunningError, NotRunningError
 from .events import EventSink, ignore_events
 from .liveness import Liveness
+from .patience import Patience
 from .pipe import Pipe
 from .ref import Ref
 from .remote import Remote
 from .service import ServiceDirectory
 from .supervision import ChildSpec, SupervisorSpec
-from .supervisor import ActorChild, Child, ServiceChild, Supervisor
+from .supervisor import Supervisor
 from .turn import Turn, current_turn
 from .wire import decode, encode
+from .workers import Workers
 
 R = TypeVar("R")
 DEFAULT_TIMEOUT_S = 5.0
+USE_STREAM = "read it with stream(...) instead of ask(...)"
 
 
 class System:
@@ -66,6 +70,9 @@ class System:
         self.rng = rng or random.Random()  # noqa: S311 - jitter, no secrets
         self.events = events
         self.deadlines = Deadlines(self.clock)
+        self.patience = Patience(self.clock)
+        self.workers = Workers(self._not_entered)
+        self.strict_local = strict_local
         self.cells: dict[str, Cell] = {}
         self.started_at = self.clock.time()
         self.supervisor = Supervisor(self, SupervisorSpec("spawned"), self.make_child)
@@ -75,7 +82,6 @@ class System:
         self.liveness = Liveness(self, heartbeat_s)
         self.remote: Remote | None = None
         self.start_soon: Callable[..., None] = self._not_entered
-        self._strict_local = strict_local
         self._directory: ServiceDirectory | None = None
         self._spawned = 0
         self._stack = AsyncExitStack()
@@ -86,9 +92,14 @@ class System:
         await self._stack.__aenter__()
         self._tasks = await self._stack.enter_async_context(anyio.create_task_group())
         self.start_soon = cast("Callable[..., None]", self._tasks.start_soon)
-        if self.bus is not None:
-            await self.attach(self.bus)
-        await self.supervisor.start(self._root_failed)
+        self.workers = Workers(self.start_soon)
+        try:
+            if self.bus is not None:
+                await self.attach(self.bus)
+            await self.supervisor.start(self._root_failed)
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
         return self
 
     async def __aexit__(
@@ -96,7 +107,7 @@ class System:
     ) -> bool | None:
         """Stop everything in reverse order of start, then close."""
         with anyio.CancelScope(shield=True):
-            await self.stop("node stopping")
+            await self.stop("node")
             await self.detach()
         self.deadlines.close()
         if self._tasks is not None:
@@ -140,10 +151,17 @@ class System:
         return self.root
 
     async def stop(self, reason: str) -> None:
-        """Drain and stop all actors and services; spawned ones first, then the tree, each in reverse order."""
+        """Drain and stop all actors and services; spawned ones first, then the tree, each in reverse order.
+
+        For good: no actor can be started afterwards.
+        """
         await self.supervisor.stop(reason, 0)
         if self.root is not None:
             await self.root.stop(reason, 0)
+
+    def force(self) -> None:
+        """Wait for nothing any more: whatever is being stopped, or will be, is cut off. For a second Ctrl-C."""
+        self.patience.lose()
 
     async def spawn(
         self,
@@ -257,19 +275,24 @@ class System:
         return await self._ask_local(cell, message, deadline, chain, trace)
 
     async def _ask_local(self, cell: Cell, message: Any, deadline: float, chain: tuple[str, ...], trace: str) -> Any:
-        if self._strict_local:
+        if self.strict_local:
             message = _through_codec(message)
+        spec = cell.spec_for(message)
+        if spec.streams:
+            raise BadMessageError(f"{cell.address} streams its answers to {type(message).__name__}", hint=USE_STREAM)
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        turn = Turn(message, cell.spec_for(message), future=future, deadline=deadline, chain=chain, trace=trace)
-        cell.put(turn)
+        turn = Turn(message, spec, future=future, deadline=deadline, chain=chain, trace=trace)
         self.deadlines.add(deadline, turn)
         try:
+            cell.put(turn)
             return await future
         except asyncio.CancelledError:
             turn.cancel()
             raise
         finally:
             self.deadlines.discard(deadline, turn)
+            turn.future = None
+            del future  # an error's traceback holds this frame: a future that holds the error would close the circle
 
     async def tell_ref(self, ref: Ref, message: Message) -> None:
         """The one way of telling; carries the trace, not the deadline: nobody waits."""
@@ -279,7 +302,7 @@ class System:
         if cell is None:
             await self._need_remote(ref).tell(ref, message, trace)
             return
-        if self._strict_local:
+        if self.strict_local:
             message = _through_codec(message)
         cell.put(Turn(message, cell.spec_for(message), trace=trace))
 
@@ -294,26 +317,30 @@ class System:
                 deadline = parent.deadline if deadline is None else min(deadline, parent.deadline)
         cell = self.find_cell(ref)
         if cell is not None:
-            source = self._stream_local(cell, message, deadline, chain)
+            source: AsyncGenerator[Any] = self._stream_local(cell, message, deadline, chain)
         else:
             source = self._need_remote(ref).stream(ref, message, deadline, chain)
-        async for item in source:
-            yield item
+        async with aclosing(source):
+            async for item in source:
+                yield item
 
     async def _stream_local(
         self, cell: Cell, message: Any, deadline: float | None, chain: tuple[str, ...]
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any]:
+        if self.strict_local:
+            message = _through_codec(message)
         pipe = Pipe()
         turn = Turn(message, cell.spec_for(message), sink=pipe, deadline=deadline, chain=chain)
-        cell.put(turn)
         if deadline is not None:
             self.deadlines.add(deadline, turn)
         try:
+            cell.put(turn)
             async for item in pipe:
                 yield item
         finally:
-            if turn.stage != "done":
-                turn.abort(CancelledByCallerError())
+            turn.cancel()
+            if deadline is not None:
+                self.deadlines.discard(deadline, turn)
 
     def find_cell(self, ref: Ref) -> Cell | None:
         """The cell behind a ref if it is on this node."""
