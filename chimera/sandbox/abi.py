@@ -186,7 +186,9 @@ def check_grants(imports: Iterable[str], grants: Sequence[str]) -> None:
         if needed is None:
             raise BadModuleError(f"the module imports {name}, which does not exist here")
         if needed and not _is_granted(needed, grants):
-            raise BadModuleError(f"the module imports {name}, which is not granted", hint=f"it needs the grant {needed!r}")
+            raise BadModuleError(
+                f"the module imports {name}, which is not granted", hint=f"it needs the grant {needed!r}"
+            )
 
 
 def emit_patterns(grants: Iterable[str]) -> tuple[str, ...]:

@@ -20,7 +20,14 @@ import msgspec
 from chimera.errors import BadModuleError
 
 from .abi import (
-    MAX_MODULE_BYTES, WASI_MODULE, Export, Import, Signature, check_binary, check_exports, check_imports,
+    MAX_MODULE_BYTES,
+    WASI_MODULE,
+    Export,
+    Import,
+    Signature,
+    check_binary,
+    check_exports,
+    check_imports,
 )  # fmt: skip
 from .engine import make_config
 from .wasi import wasi_signature

@@ -1,4 +1,4 @@
-"""The main process's side of compiling: one limited child per module, its report checked, its result put in the cache."""
+"""The main process's side of compiling: one limited child per module, its report checked, its result cached."""
 
 from __future__ import annotations
 
@@ -43,9 +43,7 @@ class Compiler:
                 report = await self._run_child(module, [profile_name(deterministic=deterministic), str(part), *grants])
             if report.error:
                 raise BadModuleError(report.error, hint=report.hint)
-            info = ModuleInfo(
-                digest, len(module), report.tasks, report.has_configure, report.imports, report.compile_s
-            )
+            info = ModuleInfo(digest, len(module), report.tasks, report.has_configure, report.imports, report.compile_s)
             return await anyio.to_thread.run_sync(self._admit, part, info, report.sha256, deterministic)
         finally:
             part.unlink(missing_ok=True)

@@ -25,7 +25,9 @@ class SharedGuest:
         self._quiet = anyio.Event()
         self._quiet.set()
 
-    async def run(self, task: str, payloads: Sequence[bytes], timeout_s: float | None) -> list[GuestResult | GuestFailure]:
+    async def run(
+        self, task: str, payloads: Sequence[bytes], timeout_s: float | None
+    ) -> list[GuestResult | GuestFailure]:
         """Run the payloads and count what came of them."""
         if self._running == 0:
             self._quiet = anyio.Event()

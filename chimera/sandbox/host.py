@@ -133,7 +133,8 @@ def _log(turn: Turn, memory: GuestMemory, level: int, pointer: int, length: int)
     return 0
 
 
-def _emit(turn: Turn, memory: GuestMemory, subject_at: int, subject_len: int, body_at: int, body_len: int) -> int:
+def _emit(turn: Turn, memory: GuestMemory, *at: int) -> int:
+    subject_at, subject_len, body_at, body_len = at
     if subject_len > 256:  # noqa: PLR2004 - longest subject taken
         return NOT_ALLOWED
     if body_len > MAX_OUTBOX_BYTES:

@@ -36,7 +36,7 @@ def thread_cpu_clock() -> Callable[[], float]:
 
 
 class Watchdog:
-    """Watches the thread that made it. ``arm`` before a guest runs, ``disarm`` after it: both cost about a microsecond."""
+    """Watches the thread that made it: ``arm`` before a guest runs, ``disarm`` after it, about a microsecond each."""
 
     def __init__(self) -> None:
         self._cpu = thread_cpu_clock()

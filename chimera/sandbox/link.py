@@ -14,7 +14,17 @@ from chimera.clock import Clock, Timer
 
 from .contract import GuestFailure, GuestResult
 from .records import (
-    FAILURE, LOAD, LOADED, READY, RESULT, RUN, UNLOAD, BadRecordError, RecordReader, pack, unpack_outcome,
+    FAILURE,
+    LOAD,
+    LOADED,
+    READY,
+    RESULT,
+    RUN,
+    UNLOAD,
+    BadRecordError,
+    RecordReader,
+    pack,
+    unpack_outcome,
 )  # fmt: skip
 from .residents import Residence
 

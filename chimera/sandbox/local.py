@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Self
 
 import anyio
 import anyio.to_thread
@@ -39,7 +40,7 @@ class LocalSandbox:
         self._numbers = 0
         self._past_calls = self._past_failures = 0
 
-    async def __aenter__(self) -> LocalSandbox:
+    async def __aenter__(self) -> Self:
         """Open the cache and start the workers.
 
         Raises:

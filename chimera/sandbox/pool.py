@@ -41,7 +41,9 @@ class Place(Protocol):
         """Wait until one would not."""
         ...
 
-    async def run(self, order: Residence, task: str, payloads: Sequence[bytes], timeout_s: float | None) -> list[Outcome]:
+    async def run(
+        self, order: Residence, task: str, payloads: Sequence[bytes], timeout_s: float | None
+    ) -> list[Outcome]:
         """Run the payloads in turn; one outcome each."""
         ...
 
@@ -134,7 +136,9 @@ class WorkerPool:
             if watcher in self._watchers:
                 self._watchers.remove(watcher)
 
-    async def run(self, order: Residence, task: str, payloads: Sequence[bytes], timeout_s: float | None) -> list[Outcome]:
+    async def run(
+        self, order: Residence, task: str, payloads: Sequence[bytes], timeout_s: float | None
+    ) -> list[Outcome]:
         """Run the payloads in turn. After a death the one that ran is lost and the rest go to another worker.
 
         Raises:
@@ -302,14 +306,17 @@ class WorkerPool:
             else:
                 if not started.done():
                     started.set_result(None)
-                await link.lost.wait()
-                await _reap(link)
+                try:
+                    await link.lost.wait()
+                finally:
+                    await _reap(link)
                 failures = 0 if self._clock.monotonic() - began > QUIET_S else failures + 1
             if failures > 1 and not self._closing:
                 await self._clock.sleep(min(MAX_BACKOFF_S, 0.05 * 2**failures))
 
     async def _bring_up(self) -> WorkerLink:
-        process, ours = await anyio.to_thread.run_sync(self._start_process)
+        with anyio.CancelScope(shield=True):  # a process whose start was cancelled would be nobody's
+            process, ours = await anyio.to_thread.run_sync(self._start_process)
         link = WorkerLink(process, self, self._clock)
         try:
             await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=ours)
@@ -318,8 +325,8 @@ class WorkerPool:
             await self._load_all(link)
         except BaseException:
             link.close()
-            with anyio.CancelScope(shield=True):
-                await _reap(link)
+            ours.close()
+            await _reap(link)
             raise
         if not link.alive:
             raise WorkerDiedError("the worker ended")
@@ -331,9 +338,7 @@ class WorkerPool:
 
     def _start_process(self):  # noqa: ANN202 - the pair that start_worker returns
         settings = self._settings
-        return start_worker(
-            settings.chosen_api(), pooling=self._pooling, memory_bytes=settings.memory_limit_bytes
-        )
+        return start_worker(settings.chosen_api(), pooling=self._pooling, memory_bytes=settings.memory_limit_bytes)
 
     async def _load_all(self, link: WorkerLink) -> None:
         """Give a new worker every guest; one that cannot be had any more is left out, and says so when it is run."""
@@ -371,11 +376,14 @@ class _Call:
 def _death(link: WorkerLink, order: Residence) -> GuestFailure:
     if link.overdue:
         seconds = kill_after_s(order)
-        return GuestFailure("agent-limit", f"it did not stop; its worker was killed after {seconds:g} s", "wall", seconds)
+        return GuestFailure(
+            "agent-limit", f"it did not stop; its worker was killed after {seconds:g} s", "wall", seconds
+        )
     return GuestFailure("lost", "the worker died under it")
 
 
 async def _reap(link: WorkerLink) -> None:
     """Collect the process; it was killed, so this is quick."""
     link.kill()
-    await anyio.to_thread.run_sync(link.process.wait)
+    with anyio.CancelScope(shield=True):
+        await anyio.to_thread.run_sync(link.process.wait)

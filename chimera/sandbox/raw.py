@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import ctypes
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import wasmtime
 from wasmtime import _bindings as bindings
@@ -32,7 +32,8 @@ MAX_TABLES, MAX_TABLE_ELEMENTS = 4, 20_000
 _FOREVER = 1
 
 _void_p, _size = ctypes.c_void_p, ctypes.c_size_t
-_keep_gil = ctypes.PyDLL(ffi.dll._name)
+_library = cast("ctypes.CDLL", ffi.dll)
+_keep_gil = ctypes.PyDLL(_library._name)  # noqa: SLF001 - the file that ctypes loaded
 
 
 def _quick(name: str, result: Any, *args: Any) -> Any:
@@ -42,7 +43,7 @@ def _quick(name: str, result: Any, *args: Any) -> Any:
 
 def _running(name: str, result: Any, *args: Any) -> Any:
     """A C function that may run guest code: the GIL is released, or the watchdog could never act."""
-    return ctypes.CFUNCTYPE(result, *args)((name, ffi.dll))
+    return ctypes.CFUNCTYPE(result, *args)((name, _library))
 
 
 _store_new = _quick("wasmtime_store_new", _void_p, _void_p, _void_p, _void_p)
@@ -136,9 +137,7 @@ class RawMachine:
         )
         module, name = function.module.encode(), function.name.encode()
         target = ctypes.cast(callback, _void_p)
-        error = _define(
-            _address(self.linker), module, len(module), name, len(name), _address(kind), target, None, None
-        )
+        error = _define(_address(self.linker), module, len(module), name, len(name), _address(kind), target, None, None)
         if error:
             raise _wasmtime_error(error)
         return callback
@@ -211,7 +210,7 @@ class RawCell:
         try:
             error = _instantiate(program.address, self._context, self._base, self._trap_at)
             if error:
-                raise TrappedError(INSTANTIATE, _first_line(str(_wasmtime_error(error))))
+                raise TrappedError(INSTANTIATE, _first_line(str(_wasmtime_error(error))))  # noqa: TRY301 - the store is freed below
             self._raise_trap()
             memory_at = self._base + _INSTANCE_BYTES
             self._memory = self._export(b"memory", memory_at, _MEMORY_KIND)
@@ -276,7 +275,7 @@ class RawCell:
         at, self._trap.value = self._trap.value, None
         if not at:
             return
-        trap = wasmtime.Trap._from_ptr(ctypes.cast(at, ctypes.POINTER(ffi.wasm_trap_t)))
+        trap = wasmtime.Trap._from_ptr(ctypes.cast(at, ctypes.POINTER(ffi.wasm_trap_t)))  # noqa: SLF001 - wasmtime has no public way
         raise trapped(trap)
 
     def _function(self, name: str) -> int:
@@ -302,7 +301,7 @@ def trapped(trap: wasmtime.Trap) -> TrappedError:
 
 
 def _wasmtime_error(address: int) -> wasmtime.WasmtimeError:
-    return wasmtime.WasmtimeError._from_ptr(ctypes.cast(address, ctypes.POINTER(ffi.wasmtime_error_t)))
+    return wasmtime.WasmtimeError._from_ptr(ctypes.cast(address, ctypes.POINTER(ffi.wasmtime_error_t)))  # noqa: SLF001 - wasmtime has no public way
 
 
 def _first_line(text: str) -> str:

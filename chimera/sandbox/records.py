@@ -36,7 +36,7 @@ class RecordReader:
     """Records out of a stream of bytes that arrives in arbitrary pieces; holds at most one unfinished record."""
 
     def __init__(self, max_record_bytes: int = MAX_RECORD_BYTES) -> None:
-        self._unpacker: Any = msgpack.Unpacker(
+        self._unpacker: Any = cast("Any", msgpack).Unpacker(
             use_list=False, max_buffer_size=max_record_bytes + CHUNK_BYTES, strict_map_key=True
         )
 

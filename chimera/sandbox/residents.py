@@ -175,9 +175,7 @@ class Residents:
         memory = instance.memory_bytes() if instance else 0
         if error is None and not turn.fault:
             self._keep(resident, instance, task)
-            return GuestResult(
-                output, run_s, cpu_s, memory, tuple(turn.log), turn.log_dropped, tuple(turn.outbox)
-            )
+            return GuestResult(output, run_s, cpu_s, memory, tuple(turn.log), turn.log_dropped, tuple(turn.outbox))
         kind, limit, detail = _classify(error, turn, passed, resident, instance)
         if kind == "agent-error":
             self._keep(resident, instance, task)
@@ -249,9 +247,7 @@ def _classify(
     return _classify_trap(error, resident, instance)
 
 
-def _classify_trap(
-    error: GuestError | None, resident: _Resident, instance: Instance | None
-) -> tuple[_Kind, str, str]:
+def _classify_trap(error: GuestError | None, resident: _Resident, instance: Instance | None) -> tuple[_Kind, str, str]:
     code = error.code if isinstance(error, TrappedError) else ""
     detail = error.detail if error else "the guest failed"
     if code == STACK:

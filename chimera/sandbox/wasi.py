@@ -94,12 +94,14 @@ def _random_get(turn: Turn, memory: GuestMemory, pointer: int, length: int) -> i
     return OK if memory.write(pointer, turn.random(length)) else EFAULT
 
 
-def _fd_read(turn: Turn, memory: GuestMemory, fd: int, vectors: int, count: int, out: int) -> int:
-    del turn, vectors, count
+def _fd_read(turn: Turn, memory: GuestMemory, *args: int) -> int:
+    del turn
+    fd, _, _, out = args
     return _put(memory, out, 0, 4) if fd == 0 else EBADF
 
 
-def _fd_write(turn: Turn, memory: GuestMemory, fd: int, vectors: int, count: int, out: int) -> int:
+def _fd_write(turn: Turn, memory: GuestMemory, *args: int) -> int:
+    fd, vectors, count, out = args
     if fd not in {1, 2}:
         return EBADF
     written = 0
