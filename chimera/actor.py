@@ -71,11 +71,13 @@ class Actor:
         actor_name: Subject root, by default the class name in snake_case.
         mailbox: Messages that may wait; one more is answered ``Overloaded``. 128 by default.
         concurrency: Turns at once; more than 1 only for stateless actors.
+        layer: Layer that its lines of the event log belong to.
     """
 
     actor_name: ClassVar[str] = "actor"
     mailbox: ClassVar[int] = 128
     concurrency: ClassVar[int] = 1
+    layer: ClassVar[str] = "node"
     handlers: ClassVar[dict[type[Message], HandlerSpec]] = {}
     verbs: ClassVar[dict[str, HandlerSpec]] = {}
 
@@ -83,12 +85,19 @@ class Actor:
     ctx: Context
 
     def __init_subclass__(
-        cls, *, name: str = "", mailbox: int | None = None, concurrency: int | None = None, **kwargs: Any
+        cls,
+        *,
+        name: str = "",
+        mailbox: int | None = None,
+        concurrency: int | None = None,
+        layer: str = "",
+        **kwargs: Any,
     ) -> None:
         super().__init_subclass__(**kwargs)
         cls.actor_name = name or snake_case(cls.__name__)
         cls.mailbox = cls.mailbox if mailbox is None else mailbox
         cls.concurrency = cls.concurrency if concurrency is None else concurrency
+        cls.layer = layer or cls.layer
         if not is_token(cls.actor_name) or cls.mailbox < 1 or cls.concurrency < 1:
             raise TypeError(f"{cls.__qualname__}: its name must be a subject token, mailbox and concurrency at least 1")
         cls.handlers = dict(_find_handlers(cls))

@@ -362,7 +362,7 @@ class System:
         self, name: str, kind: type[Actor] | None, message: str = "", *, level: str = "info", **fields: Any
     ) -> None:
         """Write a line to the event log, under the layer of the actor class or of the node."""
-        self.events(name, getattr(kind, "layer", "node") if kind else "node", message, level, fields)
+        self.events(name, kind.layer if kind else "node", message, level, fields)
 
 
 def _through_codec(message: Any) -> Any:
