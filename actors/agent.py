@@ -1,4 +1,4 @@
-"""The agent actor: runs tasks in sandboxed agents, and changes agents by immutable releases. Thin: see ``execution``."""
+"""The agent actor: runs tasks in sandboxed agents, changes agents by immutable releases. Thin: see ``execution``."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ SHIPPED = "edge.guests:shipped"
 _SYNC_S = 10.0
 
 
-class Agent(Actor, name="agent", mailbox=1024, concurrency=256):
+class Agent(Actor, name="agent", mailbox=1024, concurrency=256, layer="execution"):
     """Serves every agent of the book on this node.
 
     Args:
@@ -128,7 +128,7 @@ class Agent(Actor, name="agent", mailbox=1024, concurrency=256):
         for outbox in self._outboxes.values():
             self.ctx.spawn(outbox.run, self._serving.flush_s)
 
-    async def on_stop(self, reason: str) -> None:
+    async def on_stop(self, reason: str) -> None:  # noqa: ARG002 - whatever the reason, the same is to do
         """Send what the outboxes hold, then unload."""
         if hasattr(self, "_outboxes"):
             for outbox in self._outboxes.values():

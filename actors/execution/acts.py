@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -177,7 +177,7 @@ class Acts:
             return  # a number that a fenced act gave up
 
     @asynccontextmanager
-    async def _prepared(self, content: Draft | Release):
+    async def _prepared(self, content: Draft | Release) -> AsyncGenerator[None]:
         """Hold the guest loaded, so that the swap finds it warm."""
         guest = await self._pool.acquire(guest_spec(content, self._serving.limits))
         try:

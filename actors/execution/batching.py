@@ -109,14 +109,6 @@ class Batcher:
         self._closed = True
         self._wake.set()
 
-    def abort(self) -> None:
-        """Answer everything that waits with ``RestartingError``: nobody will serve it."""
-        self._closed = True
-        while self._queue:
-            waiter = self._queue.popleft()
-            waiter.error = _closed()
-            waiter.done.set()
-
     def _enqueue(self, waiter: _Waiter) -> _Waiter:
         if self._closed:
             raise _closed()

@@ -93,8 +93,8 @@ class AgentRuntime:
 
     @property
     def slots(self) -> list[Slot]:
-        """What is loaded."""
-        return [slot for slot in (self.live, self.candidate, self.previous) if slot is not None]
+        """What is loaded; the previous release may be the one on trial."""
+        return list(dict.fromkeys(slot for slot in (self.live, self.candidate, self.previous) if slot is not None))
 
     @property
     def queued(self) -> int:
