@@ -17,6 +17,7 @@ from tests.support.bridge import TOKEN, Rig
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its own imports warn
     import schemathesis
+    from schemathesis.core import NotSet
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
@@ -47,7 +48,7 @@ def portable(value: Any) -> Any:
 
 @schema.parametrize()
 @settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     derandomize=True,
     database=None,
@@ -58,5 +59,6 @@ def test_document_is_kept(case: Any) -> None:
     key = case.headers.get("Idempotency-Key") if case.headers else None
     if key is not None and re.fullmatch(r"[\x21-\x7e]{1,128}", str(key)):
         case.headers["Idempotency-Key"] = f"fresh-{next(keys)}"  # a valid key is new, else 422 is the right answer
-    case.body = portable(case.body)
+    if not isinstance(case.body, NotSet):
+        case.body = portable(case.body)
     case.call_and_validate(headers={"authorization": f"Bearer {TOKEN}"})
