@@ -16,6 +16,7 @@ from typing import Any
 
 import anyio
 from nats.aio.client import Client
+from nats.aio.subscription import Subscription
 from nats.errors import Error, SlowConsumerError
 
 from .contract import Delivery
@@ -83,6 +84,14 @@ class Link:
         writer = getattr(transport, "_io_writer", None)
         if writer is not None:
             writer.transport.abort()
+
+    async def stop_intake(self, subscription: Subscription) -> None:
+        """Tell the server to send no more, and go on handling what comes.
+
+        The library's own ``drain`` pings *past* the buffered UNSUB, so it forgets subscriptions that still get messages.
+        """
+        sid: int = subscription._id  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - no public one
+        await self.client._send_unsubscribe(sid)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - see above
 
     async def end(self, timeout_s: float = 1.0) -> None:
         """Close within ``timeout_s`` whatever state the client is in; never raises for it."""

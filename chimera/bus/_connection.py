@@ -98,8 +98,10 @@ class Connection:
         if (link := self._link) is None:
             return
         with anyio.move_on_after(DRAIN_S) as scope:
-            await self._table.drain()
+            await self._table.stop_intake(link)
             await self._pinger.flush()
+            while self._table.waiting():
+                await self._clock.sleep(0)
         if scope.cancelled_caught:
             link.abort()
 

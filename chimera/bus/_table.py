@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import anyio
 from nats.aio.subscription import Subscription as NatsSubscription
 from nats.errors import Error
 
@@ -65,11 +64,16 @@ class Table:
             for row in rows:
                 await _subscribe(row, link)
 
-    async def drain(self) -> None:
-        """Unsubscribe all and let what is queued be handled."""
-        async with anyio.create_task_group() as group:
-            for row in self._rows:
-                group.start_soon(_drain, row)
+    async def stop_intake(self, link: Link) -> None:
+        """Tell the server to send no more; what is on its way is still handled."""
+        for row in self._rows:
+            if row.live is not None and row.link is link:
+                with contextlib.suppress(Error, OSError):
+                    await link.stop_intake(row.live)
+
+    def waiting(self) -> int:
+        """Messages that have arrived and not been handled."""
+        return sum(row.live.pending_msgs for row in self._rows if row.live is not None)
 
 
 async def _subscribe(row: Interest, link: Link) -> None:
@@ -78,9 +82,3 @@ async def _subscribe(row: Interest, link: Link) -> None:
         row.subject, queue=row.queue, cb=row.deliver,
         pending_msgs_limit=PENDING_MESSAGES, pending_bytes_limit=PENDING_BYTES,
     )  # fmt: skip
-
-
-async def _drain(row: Interest) -> None:
-    if row.live is not None:
-        with contextlib.suppress(Error, OSError):
-            await row.live.drain()

@@ -186,17 +186,33 @@ async def test_close_is_bounded_when_the_server_hangs(server: NatsServer):
     assert bus.statistics().state == "closed"
 
 
-async def test_drain_hands_over_what_has_arrived(server: NatsServer):
-    """Messages that reached the bus before its end are handled."""
-    got: list[bytes] = []
-    async with NatsBus(server.url, name="sender") as sender:
-        async with NatsBus(server.url, name="receiver") as receiver:
-            await receiver.subscribe("hello", lambda delivery: got.append(delivery.data))
-            await receiver.flush()
-            for _ in range(500):
-                await sender.publish("hello", b"x")
-            await sender.flush()
-        assert len(got) == 500
+async def test_leaving_a_queue_group_loses_nothing(server: NatsServer):
+    """A member that leaves takes no messages with it: it stops intake first, then handles what has arrived."""
+    got: set[int] = set()
+    sent = 0
+
+    def take(delivery: Delivery) -> None:
+        got.add(int(delivery.data))
+
+    async with NatsBus(server.url, name="sender") as sender, NatsBus(server.url, name="stays") as stays:
+        await stays.subscribe("hello", take, queue="workers")
+        await stays.flush()
+
+        async def send() -> None:
+            nonlocal sent
+            while True:
+                await sender.publish("hello", b"%d" % sent)
+                sent += 1
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(send)
+            for _ in range(10):
+                async with NatsBus(server.url, name="leaves") as leaves:
+                    await leaves.subscribe("hello", take, queue="workers")
+                    await anyio.sleep(0.02)
+            group.cancel_scope.cancel()
+        await sender.flush()
+        await until(lambda: len(got) == sent, 10)
 
 
 async def test_slow_consumer_is_counted(bus: NatsBus, monkeypatch: pytest.MonkeyPatch):
