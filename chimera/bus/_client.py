@@ -88,7 +88,7 @@ class Link:
     async def stop_intake(self, subscription: Subscription) -> None:
         """Tell the server to send no more, and go on handling what comes.
 
-        The library's own ``drain`` pings *past* the buffered UNSUB, so it forgets subscriptions that still get messages.
+        The library's own ``drain`` pings *past* the buffered UNSUB: it forgets subscriptions that still get messages.
         """
         sid: int = subscription._id  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - no public one
         await self.client._send_unsubscribe(sid)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - see above
