@@ -12,7 +12,7 @@ from .clock import Clock
 from .turn import current_turn
 
 if TYPE_CHECKING:
-    from .cell import Cell
+    from .instance import Instance
     from .ref import Ref
 
 R = TypeVar("R")
@@ -22,10 +22,11 @@ Level = Literal["debug", "info", "warning", "error"]
 class Context:
     """``self.ctx`` of an actor. Asks made through it inherit the deadline, the chain and the trace of the turn."""
 
-    __slots__ = ("_cell",)
+    __slots__ = ("_cell", "_instance")
 
-    def __init__(self, cell: Cell) -> None:
-        self._cell = cell
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+        self._cell = instance.cell
 
     @property
     def node(self) -> str:
@@ -86,7 +87,7 @@ class Context:
 
     def spawn(self, function: Callable[..., Awaitable[Any]], *args: Any) -> None:
         """Run ``function(*args)`` beside the turns until this instance ends; its failure crashes the actor."""
-        self._cell.spawn(function, *args)
+        self._instance.spawn(function, *args)
 
     def event(self, name: str, message: str = "", *, level: Level = "info", **fields: Any) -> None:
         """Write a line to the event log."""

@@ -11,6 +11,9 @@ RESOLUTION_S = 0.01
 """Deadlines fire up to this much late, never early. A timer per ask would cost three times the ask itself."""
 
 
+_ROUNDING_S = 1e-6
+
+
 class Expiring(Protocol):
     """Something that ends when its time is over."""
 
@@ -56,6 +59,10 @@ class Deadlines:
         return sum(map(len, self._buckets.values()))
 
     def _fire(self, slot: int) -> None:
+        early = slot * RESOLUTION_S - self._clock.monotonic()
+        if early > _ROUNDING_S:  # uvloop counts whole milliseconds from the start of the loop's round
+            self._timers[slot] = self._clock.call_later(early, lambda: self._fire(slot))
+            return
         self._timers.pop(slot, None)
         for item in self._buckets.pop(slot, ()):
             item.expire()

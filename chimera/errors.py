@@ -18,7 +18,7 @@ class ChimeraError(Exception):
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
-    executed: ClassVar[Executed] = "maybe"
+    executed: Executed = "maybe"
     exit_code: ClassVar[int] = 1
     default_hint: ClassVar[str] = ""
 
@@ -269,7 +269,7 @@ class StartError(UnavailableError):
 class DeadlineError(ChimeraError):
     """The deadline passed.
 
-    ``data["stage"]`` says where the message was: ``sent``, ``queued`` or ``running``.
+    ``data["stage"]`` says where the message was: ``sent``, ``queued`` (then it did not run) or ``running``.
     """
 
     code, status, executed = "deadline", 504, "maybe"
@@ -278,6 +278,9 @@ class DeadlineError(ChimeraError):
     def __init__(self, detail: str = "", *, stage: str = "sent", **fields: Any) -> None:
         super().__init__(detail or f"the deadline passed while the message was {stage}", **fields)
         self.data = {**(self.data or {}), "stage": stage}
+        if stage == "queued":
+            self.executed = "no"
+            self.hint = "it did not run: a retry is safe"
 
 
 class CycleError(ChimeraError):
@@ -299,11 +302,15 @@ def from_problem(problem: Problem) -> ChimeraError:
     """The error that a problem came from; an unknown code becomes the base class with the code in ``data``."""
     kind = ERRORS.get(problem.code)
     if kind is None:
-        return ChimeraError(problem.detail, hint=problem.hint, data={"code": problem.code, **(problem.data or {})})
+        error = ChimeraError(problem.detail, hint=problem.hint, data={"code": problem.code, **(problem.data or {})})
+        error.executed = problem.executed
+        return error
     error = kind.__new__(kind)
     ChimeraError.__init__(
         error, problem.detail, hint=problem.hint, retry_after_s=problem.retry_after_s, data=problem.data
     )
+    if problem.executed != kind.executed:
+        error.executed = problem.executed
     return error
 
 

@@ -7,15 +7,41 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from .bus.contract import Delivery
-from .errors import ChimeraError, DeadlineError, DeniedError, NotRunningError, TooLargeError, UnavailableError
+from .errors import (
+    BadMessageError,
+    CancelledByCallerError,
+    ChimeraError,
+    ConnectionLostError,
+    CrashedError,
+    DeadlineError,
+    DeniedError,
+    NotRunningError,
+    TooLargeError,
+    flatten,
+)
 from .pipe import WINDOW
-from .wire import CHUNK, END, Codec, decode, encode, pack_chunk, pack_end, pack_problem, pack_value, unpack_reply
+from .wire import (
+    CHUNK,
+    END,
+    VALUE,
+    Codec,
+    decode,
+    encode,
+    pack_chunk,
+    pack_end,
+    pack_problem,
+    pack_value,
+    unpack_reply,
+)
 
 if TYPE_CHECKING:
     from .remote import Remote
 
 CREDIT_TIMEOUT_S = 30.0
 """A streaming handler gives up when its reader has not read for so long."""
+
+FLOOD = 4 * WINDOW
+"""Unread elements that show a sender to disregard the window."""
 
 
 def _raise_status(delivery: Delivery, target: str) -> None:
@@ -24,16 +50,22 @@ def _raise_status(delivery: Delivery, target: str) -> None:
         raise NotRunningError(f"{target} is not running")
     if status.startswith("403"):
         raise DeniedError(f"these credentials may not ask {target}")
+    if status.startswith("502"):
+        raise ConnectionLostError(f"the connection to NATS was lost while {target} was asked")
+
+
+_UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError)
 
 
 class RemoteAsk:
     """One ask that waits for its answer."""
 
-    __slots__ = ("_kind", "future", "target")
+    __slots__ = ("_kind", "future", "streamed", "target")
 
     def __init__(self, target: str, kind: Any) -> None:
         self.target = target
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.streamed = False
         self._kind = kind
 
     def take(self, delivery: Delivery) -> None:
@@ -43,7 +75,11 @@ class RemoteAsk:
         try:
             if delivery.headers:
                 _raise_status(delivery, self.target)
-            self.future.set_result(decode(unpack_reply(delivery.data).body, self._kind, "msgpack"))
+            reply = unpack_reply(delivery.data)
+            if reply.kind != VALUE:
+                self.streamed = True
+                raise BadMessageError(f"{self.target} streams its answers", hint="read it with stream(...)")
+            self.future.set_result(decode(reply.body, self._kind, "msgpack"))
         except ChimeraError as error:
             self.fail(error)
 
@@ -79,6 +115,8 @@ class RemoteStream:
             reply = unpack_reply(delivery.data)
             if reply.kind == END:
                 self.over = True
+            elif len(self._items) > FLOOD:
+                raise BadMessageError(f"{self.target} sends without waiting for its reader")
             else:
                 self._items.append((decode(reply.body, self._kind, "msgpack"), delivery.reply))
                 self.over = self.over or reply.kind != CHUNK
@@ -124,9 +162,14 @@ class RemoteSink:
         self._sent = 0
 
     async def value(self, value: Any) -> None:
-        """The answer."""
+        """The answer. One that can't be encoded is answered ``crashed``, and raised: the handler has a fault."""
         self._close()
-        await self._send(pack_value(value) if self._enveloped else encode(value, self._codec))
+        try:
+            data = pack_value(value) if self._enveloped else encode(value, self._codec)
+        except _UNENCODABLE as error:
+            await self.error(CrashedError(f"the answer can't be encoded: {flatten(error)}"))
+            raise
+        await self._send(data)
 
     async def chunk(self, value: Any) -> None:
         """One element; every ``WINDOW``-th waits until the reader has come so far."""
@@ -148,34 +191,55 @@ class RemoteSink:
         self._close()
         if not self._reply:
             return
+        try:
+            data, headers = self._failure(error)
+        except _UNENCODABLE:
+            error.data = None
+            data, headers = self._failure(error)
+        try:
+            await self._publish(data, headers)
+        except TooLargeError as large:
+            large.executed = error.executed
+            await self._publish(*self._failure(large))
+
+    def _failure(self, error: ChimeraError) -> tuple[bytes, dict[str, str] | None]:
         if self._enveloped:
-            await self._send(pack_problem(error))
-            return
-        line = " ".join(error.detail.split()).encode("ascii", "replace").decode()[:200]
+            return pack_problem(error), None
+        line = " ".join(error.detail.split()).encode("ascii", "replace").decode()[:200].strip()
         headers = {
             "Nats-Service-Error-Code": str(error.status),
             "Nats-Service-Error": line,
             "Chimera-Error": error.code,
         }
-        await self._send(encode(error.problem(), self._codec), headers)
+        return encode(error.problem(), self._codec), headers
 
     def _close(self) -> None:
         self._remote.turns.pop(self._reply, None)
 
-    async def _send(self, data: bytes, headers: dict[str, str] | None = None) -> None:
-        bus = self._remote.bus
+    async def _send(self, data: bytes) -> None:
         try:
-            await bus.publish(self._reply, data, headers=headers)
+            await self._publish(data)
         except TooLargeError as error:
-            await bus.publish(self._reply, pack_problem(error) if self._enveloped else b"", headers=headers)
-        except UnavailableError:
-            return  # the asker is told by its own side of the lost connection
+            error.executed = "maybe"  # the handler ran, only its answer does not fit
+            await self.error(error)
+
+    async def _publish(self, data: bytes, headers: dict[str, str] | None = None) -> None:
+        try:
+            await self._remote.bus.publish(self._reply, data, headers=headers)
+        except TooLargeError:
+            raise
+        except ChimeraError:
+            self._remote.unanswered += 1  # the asker is told by its own deadline, or of the lost connection
 
     async def _send_for_credit(self, data: bytes) -> None:
         credit: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        def take(_: Delivery) -> None:
-            if not credit.done():
+        def take(delivery: Delivery) -> None:
+            if credit.done():
+                return
+            if delivery.headers and "Status" in delivery.headers:
+                credit.set_exception(CancelledByCallerError("the reader of the stream is gone"))
+            else:
                 credit.set_result(None)
 
         subject = self._remote.bus.open_reply(take)

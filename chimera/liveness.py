@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from .cell import Cell
     from .system import System
 
+Watch = tuple["Cell", Ref]
+"""Who watches, and under which address."""
+
+REASONS = frozenset({"stopped", "crashed", "gave-up", "node"})
+"""Why an actor ended, as its watchers are told; ``not-running`` where it was not there to begin with."""
+
 MISSED = 3
 """Heartbeats a node may miss before it is taken for dead."""
 
@@ -32,8 +38,9 @@ class Liveness:
     def __init__(self, system: System, heartbeat_s: float) -> None:
         self.system = system
         self.heartbeat_s = heartbeat_s
-        self.nodes: dict[str, tuple[float, float]] = {}
-        self._watching: dict[str, set[Cell]] = {}
+        self.nodes: dict[str, tuple[float, float, int]] = {}
+        self._watching: dict[str, set[Watch]] = {}
+        self._watched_by: dict[Cell, list[set[Watch]]] = {}
         self._subscriptions: list[Subscription] = []
         self._scope = anyio.CancelScope()
         self._epochs = itertools.count(1)
@@ -46,12 +53,12 @@ class Liveness:
             await bus.subscribe(DOWN, self._on_down),
             await bus.subscribe(f"{node_subject(self.system.node)}.watch", self._on_watch),
         ]
-        self.system.start_soon(self._beat)
+        self._scope = anyio.CancelScope()
+        self.system.start_soon(self._beat, self._scope)
 
     async def close(self) -> None:
         """Say goodbye: watchers of this node's actors know at once."""
         self._scope.cancel()
-        self._scope = anyio.CancelScope()
         await self._publish(DOWN, ActorDown(node=self.system.node, address="", reason="node"))
         for subscription in self._subscriptions:
             await subscription.unsubscribe()
@@ -68,13 +75,19 @@ class Liveness:
             return
         if cell is not None:
             cell.watchers = cell.watchers or set()
-            cell.watchers.add(watcher)
+            self._note(watcher, ref, cell.watchers)
             return
         if not ref.node or self.system.bus is None:
             watcher.notify_down(ref, "not-running")
             return
-        self._watching.setdefault(str(ref), set()).add(watcher)
+        self._note(watcher, ref, self._watching.setdefault(str(ref), set()))
         await self._register(ref)
+
+    def _note(self, watcher: Cell, ref: Ref, watchers: set[Watch]) -> None:
+        watchers.add((watcher, ref))
+        held = self._watched_by.setdefault(watcher, [])
+        if not any(known is watchers for known in held):
+            held.append(watchers)
 
     async def _register(self, ref: Ref) -> None:
         try:
@@ -82,20 +95,22 @@ class Liveness:
             answer = await self._bus().request(
                 subject, encode({"address": str(ref)}), timeout_s=MISSED * self.heartbeat_s
             )
+            running = bool(decode_any(answer.data).get("running"))
         except ChimeraError:
             self._gone(str(ref), "not-running")
             return
-        if not decode_any(answer.data).get("running"):
+        if not running:
             self._gone(str(ref), "not-running")
-        else:
-            self._seen(ref.node, self.heartbeat_s)
+        elif ref.node not in self.nodes:
+            self._seen(ref.node, self.heartbeat_s, 0)
 
     def ended(self, cell: Cell, reason: str) -> None:
         """An actor of this node ended: tell local watchers and, if somebody asked for it, the other nodes."""
-        actor, key, node = parse_address(cell.address)
-        for watcher in cell.watchers or ():
-            watcher.notify_down(self.system.ref(actor, key=key, node=node), reason)
-        cell.watchers = None
+        reason = reason if reason in REASONS else "stopped"
+        watchers, cell.watchers = cell.watchers, None
+        self._tell(watchers or set(), reason)
+        for watched in self._watched_by.pop(cell, ()):
+            watched -= {watch for watch in watched if watch[0] is cell}
         if cell.remote_watched:
             notice = ActorDown(node=self.system.node, address=cell.address, reason=reason)
             self.system.start_soon(self._publish, DOWN, notice)
@@ -104,8 +119,12 @@ class Liveness:
 
     def _on_heartbeat(self, delivery: Delivery) -> None:
         beat = decode(delivery.data, Heartbeat)
-        if beat.node != self.system.node:
-            self._seen(beat.node, beat.interval_s)
+        if beat.node == self.system.node:
+            return
+        known = self.nodes.get(beat.node)
+        if known is not None and beat.epoch <= known[2]:
+            self._node_gone(beat.node)  # it began to count anew: it died and came back within its lease
+        self._seen(beat.node, beat.interval_s, beat.epoch)
 
     def _on_down(self, delivery: Delivery) -> None:
         down = decode(delivery.data, ActorDown)
@@ -120,15 +139,21 @@ class Liveness:
         cell = self.system.cells.get(f"{actor}/{key}" if key else actor)
         if cell is not None:
             cell.remote_watched = True
-        self.system.start_soon(self._answer, delivery.reply, {"running": cell is not None})
+        self.system.start_soon(self._publish, delivery.reply, {"running": cell is not None})
 
-    def _seen(self, node: str, interval_s: float) -> None:
-        self.nodes[node] = (self.system.clock.monotonic(), interval_s)
+    def _seen(self, node: str, interval_s: float, epoch: int) -> None:
+        self.nodes[node] = (self.system.clock.monotonic(), interval_s, epoch)
 
     def _gone(self, address: str, reason: str) -> None:
-        actor, key, node = parse_address(address)
-        for watcher in self._watching.pop(address, ()):
-            watcher.notify_down(self.system.ref(actor, key=key, node=node), reason)
+        self._tell(self._watching.pop(address, set()), reason)
+
+    def _tell(self, watchers: set[Watch], reason: str) -> None:
+        for watcher, ref in watchers:
+            held = [known for known in self._watched_by.get(watcher, ()) if known is not watchers]
+            self._watched_by[watcher] = held
+            if not held:
+                del self._watched_by[watcher]
+            watcher.notify_down(ref, reason)
 
     def _node_gone(self, node: str) -> None:
         self.nodes.pop(node, None)
@@ -137,10 +162,10 @@ class Liveness:
 
     # -- what goes out -------------------------------------------------------------------------------------------------
 
-    async def _beat(self) -> None:
+    async def _beat(self, scope: anyio.CancelScope) -> None:
         system = self.system
-        with self._scope:
-            while True:
+        with scope:
+            while not scope.cancel_called:
                 epoch = next(self._epochs)
                 beat = Heartbeat(node=system.node, interval_s=self.heartbeat_s, actors=len(system.cells), epoch=epoch)
                 await self._publish(HEARTBEAT, beat)
@@ -152,22 +177,19 @@ class Liveness:
         bus = self.system.bus
         now = self.system.clock.monotonic()
         if bus is None or bus.statistics().state != "connected":
-            self.nodes = {node: (now, interval) for node, (_, interval) in self.nodes.items()}
+            self.nodes = {node: (now, interval, epoch) for node, (_, interval, epoch) in self.nodes.items()}
             return
-        for node in [node for node, (at, interval) in self.nodes.items() if now - at > MISSED * interval]:
+        for node in [node for node, (at, interval, _) in self.nodes.items() if now - at > MISSED * interval]:
             self._node_gone(node)
 
     async def _publish(self, subject: str, message: Any) -> None:
+        bus = self.system.bus
+        if bus is None:
+            return  # left meanwhile
         try:
-            await self._bus().publish(subject, encode(message))
+            await bus.publish(subject, encode(message))
         except ChimeraError:
-            return  # the lease says it, if the notice cannot
-
-    async def _answer(self, reply: str, value: dict[str, Any]) -> None:
-        try:
-            await self._bus().publish(reply, encode(value))
-        except ChimeraError:
-            return  # the asker has a deadline
+            return  # the lease says it, if the notice can't; who asked has a deadline
 
     def _bus(self) -> Any:
         return self.system.bus

@@ -34,6 +34,8 @@ class Pipe:
         while len(self._items) >= WINDOW:
             self._writable.clear()
             await self._writable.wait()
+        if self._over:
+            return
         self._items.append(value)
         self._readable.set()
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any, get_args
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Any
 
 from subjects import PREFIX, Message, is_token, operation_of
 from subjects.control import CANCEL, Cancel, node_subject
 
-from .actor import HandlerSpec, snake_case
+from .actor import HandlerSpec, reply_type, snake_case
 from .bus.contract import Bus, Delivery, Subscription
-from .errors import BadMessageError, ChimeraError, NotRunningError, UnavailableError
+from .errors import BadMessageError, ChimeraError, ConnectionLostError, NotRunningError, OverloadedError
 from .exchange import RemoteAsk, RemoteSink, RemoteStream
 from .ref import Ref
 from .turn import Turn
-from .wire import codec_of, decode, decode_any, encode, is_envelope, pack_request, unpack_request
+from .wire import check_body, codec_of, decode, encode, is_envelope, pack_request, unpack_request
 
 if TYPE_CHECKING:
     from .cell import Cell
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 MAX_REMOTE_TURNS = 100_000
 """Asks from elsewhere that may be open on a node at once, over all mailboxes."""
+
+GRACE_S = 0.05
+"""How long after the deadline the other side's word is waited for: it knows whether the work ran."""
 
 
 class Remote:
@@ -34,9 +37,9 @@ class Remote:
         self.asks: set[RemoteAsk | RemoteStream] = set()
         self.turns: dict[str, Turn] = {}
         self.malformed = 0
+        self.unanswered = 0
         self._subscriptions: list[Subscription] = []
         self._cells: dict[int, Subscription] = {}
-        self._replies: dict[type[Message], Any] = {}
 
     async def open(self) -> None:
         """Listen for messages addressed to this node, and for cancellations."""
@@ -70,21 +73,24 @@ class Remote:
 
     async def ask(self, ref: Ref, message: Message, deadline: float, chain: tuple[str, ...], trace: str) -> Any:
         """One answer from elsewhere."""
-        ask = RemoteAsk(str(ref), self._reply_type(type(message)))
+        ask = RemoteAsk(str(ref), reply_type(type(message)))
         system = self.system
-        reply = self.bus.open_reply(ask.take)
+        subject = self._subject(ref, message)
+        data = self._pack(message, deadline, chain, trace)
+        reply = self.bus.open_reply(ask.take, subject)
         self.asks.add(ask)
-        system.deadlines.add(deadline, ask)
+        patience = deadline + GRACE_S
+        system.deadlines.add(patience, ask)
         try:
-            await self.bus.publish(
-                self._subject(ref, message), self._pack(message, deadline, chain, trace), reply=reply
-            )
+            await self.bus.publish(subject, data, reply=reply)
             return await ask.future
         except asyncio.CancelledError:
             system.start_soon(self._cancel, reply)
             raise
         finally:
-            system.deadlines.discard(deadline, ask)
+            if ask.streamed:
+                system.start_soon(self._cancel, reply)
+            system.deadlines.discard(patience, ask)
             self.asks.discard(ask)
             self.bus.close_reply(reply)
 
@@ -94,15 +100,18 @@ class Remote:
 
     async def stream(
         self, ref: Ref, message: Message, deadline: float | None, chain: tuple[str, ...]
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any]:
         """A streamed answer from elsewhere; credit is given back every ``WINDOW`` elements."""
-        stream = RemoteStream(str(ref), self._reply_type(type(message)))
-        reply = self.bus.open_reply(stream.take)
+        stream = RemoteStream(str(ref), reply_type(type(message)))
+        subject = self._subject(ref, message)
+        data = self._pack(message, deadline, chain, "")
+        reply = self.bus.open_reply(stream.take, subject)
         self.asks.add(stream)
-        if deadline is not None:
-            self.system.deadlines.add(deadline, stream)
+        patience = None if deadline is None else deadline + GRACE_S
+        if patience is not None:
+            self.system.deadlines.add(patience, stream)
         try:
-            await self.bus.publish(self._subject(ref, message), self._pack(message, deadline, chain, ""), reply=reply)
+            await self.bus.publish(subject, data, reply=reply)
             async for item, credit in stream:
                 yield item
                 if credit:
@@ -110,8 +119,8 @@ class Remote:
         finally:
             if not stream.over:
                 self.system.start_soon(self._cancel, reply)
-            if deadline is not None:
-                self.system.deadlines.discard(deadline, stream)
+            if patience is not None:
+                self.system.deadlines.discard(patience, stream)
             self.asks.discard(stream)
             self.bus.close_reply(reply)
 
@@ -126,13 +135,6 @@ class Remote:
         kind = type(message)
         operation = operation_of(kind)
         return f"{ref.subject}.{operation.verb if operation else snake_case(kind.__name__)}"
-
-    def _reply_type(self, kind: type[Message]) -> Any:
-        found = self._replies.get(kind)
-        if found is None:
-            operation = operation_of(kind)
-            found = self._replies[kind] = operation.reply if operation else _declared_reply(kind)
-        return found
 
     async def _cancel(self, reply: str) -> None:
         try:
@@ -163,23 +165,22 @@ class Remote:
                 raise NotRunningError(f"{cell.address} has no {delivery.subject!r}", hint=f"it answers: {verbs}")
             turn = self._enveloped(spec, data) if enveloped else self._plain(spec, delivery)
             if delivery.reply:
-                self._track(turn, sink, delivery.reply)
+                turn.sink = sink
+                if len(self.turns) >= MAX_REMOTE_TURNS:
+                    raise OverloadedError("too many open asks on this node", retry_after_s=0.1)
             cell.put(turn)
+            if turn.sink is not None:
+                self.turns[delivery.reply] = turn
+                if turn.deadline is not None:
+                    self.system.deadlines.add(turn.deadline, turn)
         except ChimeraError as error:
             if isinstance(error, BadMessageError):
                 self.malformed += 1
             self._refuse(sink, error)
 
-    def _track(self, turn: Turn, sink: RemoteSink, reply: str) -> None:
-        if len(self.turns) >= MAX_REMOTE_TURNS:
-            raise UnavailableError("too many open asks on this node", retry_after_s=0.1)
-        turn.sink = sink
-        self.turns[reply] = turn
-        if turn.deadline is not None:
-            self.system.deadlines.add(turn.deadline, turn)
-
     def _enveloped(self, spec: HandlerSpec, data: bytes) -> Turn:
         envelope = unpack_request(data)
+        check_body(envelope.message, "msgpack")
         message = decode(envelope.message, spec.message, "msgpack")
         deadline = None
         if envelope.deadline is not None:
@@ -188,8 +189,7 @@ class Remote:
         return Turn(message, spec, deadline=deadline, chain=envelope.chain, trace=envelope.trace)
 
     def _plain(self, spec: HandlerSpec, delivery: Delivery) -> Turn:
-        if delivery.data:
-            decode_any(delivery.data)  # depth, before a typed decoder sees a free-form field
+        check_body(delivery.data)
         message = decode(delivery.data, spec.message)
         operation = operation_of(spec.message)
         deadline = self.system.clock.monotonic() + (operation.timeout_s if operation else 5.0)
@@ -208,12 +208,4 @@ class Remote:
         if state == "connected":
             return
         for ask in list(self.asks):
-            ask.fail(UnavailableError(f"the connection to NATS was lost while {ask.target} was asked"))
-
-
-def _declared_reply(kind: type[Message]) -> Any:
-    for base in getattr(kind, "__orig_bases__", ()):
-        arguments = get_args(base)
-        if arguments:
-            return arguments[0]
-    return Any
+            ask.fail(ConnectionLostError(f"the connection to NATS was lost while {ask.target} was asked"))

@@ -1,4 +1,7 @@
-"""The state of a node as one tree of plain data: what ``chimera status``, pages and tests read. Made only when asked for."""
+"""The state of a node as one tree of plain data: what ``chimera status``, pages and tests read.
+
+Made only when asked for.
+"""
 
 from __future__ import annotations
 

@@ -4,37 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 
-from .actor import Actor
-from .cell import State
+from .children import Child, OnExit
 from .errors import StartError, flatten
-from .supervision import ChildSpec, RestartWindow, SupervisorSpec, affected, should_restart
+from .supervision import ChildSpec, Restart, RestartWindow, SupervisorSpec, affected, should_restart
 
 if TYPE_CHECKING:
     from .system import System
 
-OnExit = Callable[[BaseException | None], None]
 ChildState = Literal["starting", "running", "restarting", "stopped", "gave-up"]
-
-
-class Child(Protocol):
-    """Anything a supervisor can run: an actor, a service, another supervisor."""
-
-    async def start(self, on_exit: OnExit) -> None:
-        """Start, or start again; returns when it works. ``on_exit`` is called once when it ends by itself."""
-        ...
-
-    async def stop(self, reason: str, timeout_s: float) -> None:
-        """Drain and stop for good."""
-        ...
-
-    async def reset(self) -> None:
-        """End the present incarnation before a restart; the address stays."""
-        ...
 
 
 class ChildRow:
@@ -63,7 +45,7 @@ class Supervisor:
         self._wake = asyncio.Event()
         self._window = RestartWindow(spec.intensity, spec.period_s)
         self._on_exit: OnExit | None = None
-        self._loop_scope: anyio.CancelScope | None = None
+        self._loop: tuple[anyio.CancelScope, anyio.Event] | None = None
         self._stopping = False
 
     # -- as a child ---------------------------------------------------------------------------------------------------
@@ -73,14 +55,22 @@ class Supervisor:
         self._on_exit = on_exit
         self._stopping = False
         self._window = RestartWindow(self.spec.intensity, self.spec.period_s)
+        self._exits.clear()
+        own = {spec.id for spec in self.spec.children}
+        self.rows = {child_id: row for child_id, row in self.rows.items() if child_id in own}
         for spec in self.spec.children:
             row = self.rows.get(spec.id) or self._add(spec)
             try:
                 await self._start_row(row)
-            except Exception:
+            except BaseException as error:
+                row.cause = flatten(error)
                 await self._stop_rows(list(self.rows), "start failed")
                 raise
-        self.system.start_soon(self._watch_children)
+        if self._stopping:
+            await self._stop_rows(list(self.rows), "stopped")
+            raise StartError(f"{self.spec.id} was stopped while it started")
+        self._loop = (anyio.CancelScope(), anyio.Event())
+        self.system.start_soon(self._watch_children, *self._loop)
 
     async def reset(self) -> None:
         """Stop all children in reverse, ready to start again."""
@@ -89,8 +79,11 @@ class Supervisor:
     async def stop(self, reason: str, timeout_s: float) -> None:  # noqa: ARG002 - each child has its own bound
         """Stop all children in reverse order of start."""
         self._stopping = True
-        if self._loop_scope is not None:
-            self._loop_scope.cancel()
+        if self._loop is not None:
+            scope, done = self._loop
+            scope.cancel()
+            with self.system.patience.bound(self.spec.shutdown_s):
+                await done.wait()  # a restart under way must not outlive the stop
         await self._stop_rows(list(self.rows), reason)
 
     # -- children -----------------------------------------------------------------------------------------------------
@@ -99,17 +92,24 @@ class Supervisor:
         """Start one more child, last in the order.
 
         Raises:
-            StartError: If its id is taken.
+            StartError: If its id is taken, or the supervisor is stopping.
+            Exception: Whatever the child's start raises; the child is gone then.
         """
+        if self._stopping:
+            raise StartError(f"{self.spec.id} is stopping and starts nothing more")
         known = self.rows.get(spec.id)
         if known is not None and known.state not in ("stopped", "gave-up"):
             raise StartError(f"{self.spec.id} already runs a child called {spec.id}")
+        self.rows.pop(spec.id, None)
         row = self._add(spec)
         try:
             await self._start_row(row)
-        except Exception:
-            self.rows.pop(spec.id, None)
+        except BaseException:
+            await self._stop_row(row, "start failed")
+            self._forget(row)
             raise
+        if row.state == "stopped":
+            raise StartError(f"{spec.id} was stopped while it started")
         return row.child
 
     async def remove(self, child_id: str, reason: str = "stopped") -> None:
@@ -117,7 +117,7 @@ class Supervisor:
         row = self.rows.get(child_id)
         if row is not None:
             await self._stop_row(row, reason)
-            self.rows.pop(child_id, None)
+            self._forget(row)
 
     def _add(self, spec: ChildSpec | SupervisorSpec) -> ChildRow:
         if isinstance(spec, SupervisorSpec):
@@ -126,6 +126,10 @@ class Supervisor:
             child = self._make_child(spec)
         row = self.rows[spec.id] = ChildRow(spec, child)
         return row
+
+    def _forget(self, row: ChildRow) -> None:
+        if self.rows.get(row.spec.id) is row:
+            del self.rows[row.spec.id]
 
     async def _start_row(self, row: ChildRow) -> None:
         row.state = "starting" if not row.restarts else "restarting"
@@ -140,10 +144,15 @@ class Supervisor:
             return
         row.state = "stopped"
         row.incarnation += 1
-        try:
-            await row.child.stop(reason, row.spec.shutdown_s)
-        except Exception as error:  # noqa: BLE001 - the others must be stopped too
-            self.system.emit("actor-stop-failed", None, flatten(error), level="warning", child=row.spec.id)
+        await self._safely(row, row.child.stop(reason, row.spec.shutdown_s))
+
+    async def _safely(self, row: ChildRow, ending: Awaitable[None]) -> None:
+        """End a child whatever it raises; shielded, because a child half ended would be nobody's any more."""
+        with anyio.CancelScope(shield=True):
+            try:
+                await ending
+            except Exception as error:  # noqa: BLE001 - the others must be ended too
+                self.system.emit("actor-stop-failed", None, flatten(error), level="warning", child=row.spec.id)
 
     async def _stop_rows(self, ids: list[str], reason: str) -> None:
         for child_id in reversed(ids):
@@ -157,64 +166,73 @@ class Supervisor:
         self._exits.append((child_id, incarnation, error))
         self._wake.set()
 
-    async def _watch_children(self) -> None:
-        with anyio.CancelScope() as scope:
-            self._loop_scope = scope
-            while not self._stopping:
-                await self._wake.wait()
-                self._wake.clear()
-                while self._exits and not self._stopping:
-                    child_id, incarnation, error = self._exits.popleft()
-                    row = self.rows.get(child_id)
-                    if row is not None and row.incarnation == incarnation:
-                        await self._ended(row, error)
+    async def _watch_children(self, scope: anyio.CancelScope, done: anyio.Event) -> None:
+        try:
+            with scope:
+                while not self._stopping:
+                    await self._wake.wait()
+                    self._wake.clear()
+                    await self._take_exits()
+        finally:
+            done.set()
+
+    async def _take_exits(self) -> None:
+        while self._exits and not self._stopping:
+            child_id, incarnation, error = self._exits.popleft()
+            row = self.rows.get(child_id)
+            if row is not None and row.incarnation == incarnation:
+                await self._ended(row, error)
 
     async def _ended(self, row: ChildRow, error: BaseException | None) -> None:
         row.cause = flatten(error) if error else "ended normally"
         if not should_restart(row.spec.restart, failed=error is not None):
-            await self._stop_row(row, row.cause)
+            await self._stop_row(row, "crashed" if error else "stopped")
+            if row.spec.restart is Restart.TEMPORARY:
+                self._forget(row)
             return
-        while True:
-            now = self.system.clock.monotonic()
-            failures = self._window.failures_in_row
-            if not self._window.record(now):
+        while row.state != "stopped" and not self._stopping:
+            if not self._window.record(self.system.clock.monotonic()):
                 await self._give_up(row)
                 return
             try:
-                await self._restart(row, self._delay(failures))
+                await self._restart(row, self.spec.backoff.delay(self._window.failures_in_row - 1, self.system.rng))
             except Exception as again:  # noqa: BLE001 - a failed restart is one more failure
                 row.cause = flatten(again)
                 continue
             return
 
-    def _delay(self, failures: int) -> float:
-        backoff = self.spec.backoff
-        return backoff.delay(failures, self.system.rng)
-
     async def _restart(self, ended: ChildRow, delay_s: float) -> None:
         ids = affected(self.spec.strategy, list(self.rows), ended.spec.id)
-        live = [
-            row for row in map(self.rows.__getitem__, ids) if row is ended or row.state not in ("stopped", "gave-up")
-        ]
+        rows = [self.rows[child_id] for child_id in ids]
+        live = [row for row in rows if row is ended or row.state not in ("stopped", "gave-up")]
         for row in reversed(live):
-            row.state = "restarting"
-            row.incarnation += 1
-            await row.child.reset()
+            await self._reset_row(row)
+        live = [row for row in live if row.state == "restarting"]
         self.system.emit(
             "actor-restarted", None, f"{ended.spec.id}: {ended.cause}", level="warning", supervisor=self.spec.id,
             child=ended.spec.id, delay_s=round(delay_s, 3), also=[row.spec.id for row in live if row is not ended],
         )  # fmt: skip
         await self.system.clock.sleep(delay_s)
         for row in live:
-            row.restarts += 1
-            await self._start_row(row)
+            if row.state == "restarting":  # not removed meanwhile
+                row.restarts += 1
+                await self._start_row(row)
+
+    async def _reset_row(self, row: ChildRow) -> None:
+        if row.spec.restart is Restart.TEMPORARY:  # as in OTP: a sibling's failure ends it, nothing brings it back
+            await self._stop_row(row, "stopped")
+            self._forget(row)
+        elif row.state not in ("stopped", "gave-up"):
+            row.state = "restarting"
+            row.incarnation += 1
+            await self._safely(row, row.child.reset())
 
     async def _give_up(self, row: ChildRow) -> None:
         spec = self.spec
         reason = f"{row.spec.id} failed more than {spec.intensity} times in {spec.period_s:g} s, last: {row.cause}"
         self.system.emit("supervisor-gave-up", None, reason, level="error", supervisor=spec.id, child=row.spec.id)
         self._stopping = True
-        await self._stop_rows(list(self.rows), "supervisor gave up")
+        await self._stop_rows(list(self.rows), "gave-up")
         row.state = "gave-up"
         if self._on_exit is not None:
             self._on_exit(StartError(f"supervisor {spec.id} gave up: {reason}"))
@@ -232,92 +250,3 @@ class Supervisor:
     def _row_tree(self, row: ChildRow) -> dict[str, Any]:
         own = {"id": row.spec.id, "state": row.state, "restarts": row.restarts, "cause": row.cause}
         return {**own, **row.child.tree()} if isinstance(row.child, Supervisor) else own
-
-
-class ActorChild:
-    """An actor as a child: the cell, with its address and mailbox, outlives its instances."""
-
-    def __init__(self, system: System, spec: ChildSpec) -> None:
-        kind: type[Actor] = spec.start
-        self._system = system
-        self._spec = spec
-        self.cell = system.make_cell(kind, spec.arguments, key=spec.key, exposed=spec.exposed)
-        self._started = False
-
-    async def start(self, on_exit: OnExit) -> None:
-        """First start: take the address. Later: a new instance behind it."""
-        with anyio.fail_after(self._spec.start_s):
-            if self._started and self.cell.state is not State.STOPPED:
-                await self.cell.restart(on_exit)
-                return
-            await self._system.install(self.cell)
-            try:
-                await self.cell.start(on_exit)
-            except BaseException:
-                await self.cell.end("start failed")
-                raise
-            self._started = True
-
-    async def reset(self) -> None:
-        """End the present instance; messages wait in the mailbox."""
-        self.cell.suspend()
-        await self.cell.retire_instance("restart", self._spec.shutdown_s)
-
-    async def stop(self, reason: str, timeout_s: float) -> None:
-        """Give up the address, drain, end."""
-        await self._system.uninstall(self.cell)
-        await self.cell.stop(reason, timeout_s)
-
-
-class Service(Protocol):
-    """A supervised part that is not an actor: a server process, a listener, a projector."""
-
-    async def start(self) -> None:
-        """Start; returns when it works."""
-        ...
-
-    async def wait(self) -> None:
-        """Return when it ends normally; raise when it fails."""
-        ...
-
-    async def stop(self) -> None:
-        """Stop it; ``wait`` then returns."""
-        ...
-
-
-class ServiceChild:
-    """A service as a child."""
-
-    def __init__(self, system: System, spec: ChildSpec) -> None:
-        self._system = system
-        self._spec = spec
-        self.service: Service = spec.start(**(spec.arguments() if callable(spec.arguments) else spec.arguments))
-        self._incarnation = 0
-
-    async def start(self, on_exit: OnExit) -> None:
-        """Start it and watch over it."""
-        self._incarnation += 1
-        with anyio.fail_after(self._spec.start_s):
-            await self.service.start()
-        self._system.start_soon(self._watch, on_exit, self._incarnation)
-
-    async def _watch(self, on_exit: OnExit, incarnation: int) -> None:
-        error: BaseException | None = None
-        try:
-            await self.service.wait()
-        except Exception as failure:  # noqa: BLE001 - any failure of a service is its supervisor's business
-            error = failure
-        if incarnation == self._incarnation:
-            on_exit(error)
-
-    async def reset(self) -> None:
-        """End what is left of it."""
-        self._incarnation += 1
-        with anyio.move_on_after(self._spec.shutdown_s, shield=True):
-            await self.service.stop()
-
-    async def stop(self, reason: str, timeout_s: float) -> None:  # noqa: ARG002 - services need no reason
-        """Stop it within its bound."""
-        self._incarnation += 1
-        with anyio.move_on_after(timeout_s, shield=True):
-            await self.service.stop()

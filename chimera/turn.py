@@ -6,6 +6,8 @@ import asyncio
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
+import anyio
+
 from subjects import Message
 
 from .actor import HandlerSpec
@@ -38,11 +40,11 @@ class Sink(Protocol):
 class Turn:
     """A message and everything that travels with it.
 
-    ``stage`` is where it is: ``queued``, ``running`` or ``done``. Whoever ends it first wins: answer, deadline or
-    cancellation.
+    ``stage`` is where it is: ``queued``, ``taken`` out of the mailbox, ``running`` or ``done``. Whoever ends it first
+    wins: answer, deadline or cancellation.
     """
 
-    __slots__ = ("cell", "chain", "deadline", "future", "message", "sink", "spec", "stage", "task", "trace")
+    __slots__ = ("cell", "chain", "deadline", "future", "message", "scope", "sink", "spec", "stage", "trace")
 
     def __init__(
         self,
@@ -63,12 +65,12 @@ class Turn:
         self.chain = chain
         self.trace = trace
         self.stage = "queued"
-        self.task: asyncio.Task[Any] | None = None
+        self.scope: anyio.CancelScope | None = None
         self.cell: Cell | None = None
 
     def expire(self) -> None:
         """The deadline passed: answer with the stage, stop the handler if it runs."""
-        self.abort(DeadlineError(stage=self.stage, **_not_executed(self.stage)))
+        self.abort(DeadlineError(stage="running" if self.stage == "running" else "queued"))
 
     def cancel(self) -> None:
         """The asker went away: stop the handler if it runs, shed the message if it waits."""
@@ -78,18 +80,14 @@ class Turn:
         """End the turn from outside with ``error``; no effect if it ended already."""
         if self.stage == "done":
             return
-        running, self.stage = self.stage == "running", "done"
+        stage, self.stage = self.stage, "done"
         if self.future is not None and not self.future.done():
             self.future.set_exception(error)
             self.future.exception()
-        if self.cell is not None:
-            self.cell.aborted(self, error, running=running)
-        if running and self.task is not None:
-            self.task.cancel()
-
-
-def _not_executed(stage: str) -> dict[str, Any]:
-    return {"hint": "it did not run: a retry is safe"} if stage == "queued" else {}
+        if self.cell is not None:  # None: no mailbox took it
+            self.cell.aborted(self, error, stage=stage)
+        if self.scope is not None:
+            self.scope.cancel()
 
 
 current_turn: ContextVar[Turn | None] = ContextVar("chimera_turn", default=None)

@@ -32,8 +32,12 @@ _msgpack = msgspec.msgpack.Encoder()
 _json_any = msgspec.json.Decoder()
 _msgpack_any = msgspec.msgpack.Decoder()
 
+_CONTAINER_BYTES = {"json": b"{[", "msgpack": bytes([*range(0x80, 0xA0), 0xDC, 0xDD, 0xDE, 0xDF])}
 _ARRAY_BYTES = frozenset([*range(0x90, 0xA0), 0xDC, 0xDD])
 _JSON_BYTES = frozenset(b'{["-0123456789tfn \t\r\n')
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeError, OverflowError)
+"""What msgspec raises for bytes that are no message: ``TypeError`` for a map as the key of a map, for one."""
+
 REQUEST, VALUE, PROBLEM, CHUNK, END = range(5)
 
 
@@ -79,17 +83,16 @@ def decode(body: bytes | memoryview | msgspec.Raw, kind: type[T], codec: Codec |
     """``body`` as a ``kind``.
 
     Raises:
-        TooLargeError: If it is over 1 MiB (module uploads are bounded where they enter).
         BadMessageError: If it does not fit; the detail names the field.
     """
-    chosen = codec or codec_of(bytes(body[:1]) if not isinstance(body, msgspec.Raw) else bytes(body)[:1])
+    chosen = codec or codec_of(memoryview(body))
     read = _decoders.get((kind, chosen))
     if read is None:
         decoder: Any = msgspec.json.Decoder(kind) if chosen == "json" else msgspec.msgpack.Decoder(kind)
         read = _decoders[kind, chosen] = decoder.decode
     try:
-        return read(body if len(body) else b"{}")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return read(body if len(body) or codec else b"{}")
+    except _UNREADABLE as error:
         raise BadMessageError(_explain(error)) from error
 
 
@@ -101,10 +104,23 @@ def decode_any(body: bytes | memoryview) -> Any:
     """
     try:
         value = (_json_any if codec_of(body) == "json" else _msgpack_any).decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise BadMessageError(_explain(error)) from error
     check_depth(value)
     return value
+
+
+def check_body(body: bytes | memoryview | msgspec.Raw, codec: Codec | None = None) -> None:
+    """Refuse a body nested deeper than 32 levels, before a typed decoder builds its free-form fields.
+
+    A body with no more than 32 bytes that can open a container is not looked at any closer: that is nearly every one.
+
+    Raises:
+        BadMessageError: If it is too deep, or is not valid.
+    """
+    data = bytes(body)
+    if len(data) - len(data.translate(None, _CONTAINER_BYTES[codec or codec_of(data)])) > MAX_DEPTH:
+        decode_any(data)
 
 
 def check_size(size: int, limit: int = MAX_BODY_BYTES) -> None:
@@ -147,9 +163,12 @@ def unpack_request(body: bytes) -> Envelope:
         BadMessageError: If it is not one.
     """
     try:
-        return _envelope.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        envelope = _envelope.decode(body)
+    except _UNREADABLE as error:
         raise BadMessageError(_explain(error)) from error
+    if envelope.kind != REQUEST:
+        raise BadMessageError(f"an envelope of kind {envelope.kind} is no request")
+    return envelope
 
 
 def pack_value(value: Any) -> bytes:
@@ -182,7 +201,7 @@ def unpack_reply(body: bytes) -> ReplyEnvelope:
     try:
         reply = _reply.decode(body)
         problem = _problem.decode(reply.body) if reply.kind == PROBLEM else None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise BadMessageError(_explain(error)) from error
     if problem is not None:
         raise from_problem(problem)
