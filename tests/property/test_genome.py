@@ -69,7 +69,7 @@ def test_anything_given_is_accepted_within_bounds_or_refused(declared: list[Para
     for parameter in declared:
         if parameter.low is not None and parameter.high is not None:
             value: Any = genome[parameter.name]
-            numbers = value if isinstance(value, list) else [value]
+            numbers: list[float] = value if parameter.size > 1 else [value]
             assert all(parameter.low <= number <= parameter.high for number in numbers)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import anyio.lowlevel
@@ -17,6 +17,8 @@ from subjects.agent import AgentView
 from subjects.event import TaskProcessed
 
 MODULE = b"\0asm one"
+Batch = tuple[str, str, int, float | None]
+"""Digest, task, number of payloads, and timeout of one ``run``."""
 
 
 def module(version: str) -> bytes:
@@ -107,7 +109,7 @@ class FakeSandbox:
     def __post_init__(self) -> None:
         self.gate.set()
 
-    async def __aenter__(self) -> FakeSandbox:
+    async def __aenter__(self) -> Self:
         """Nothing to start."""
         return self
 
@@ -120,13 +122,13 @@ class FakeSandbox:
         self.freed.set()
         self.freed = anyio.Event()
 
-    async def check(self, module: bytes, grants: Sequence[str] = ()) -> ModuleInfo:
+    async def check(self, module: bytes, grants: Sequence[str] = ()) -> ModuleInfo:  # noqa: ARG002 - the contract's
         """Any bytes with the magic are a module with two tasks."""
         await anyio.lowlevel.checkpoint()
         if not module.startswith(b"\0asm"):
             raise BadModuleError("bad magic")
         digest = hashlib.sha256(module).hexdigest()
-        self.checked[digest] = ModuleInfo(digest, len(module), ("predict", "explain"), True, (), 0.0)  # noqa: FBT003
+        self.checked[digest] = ModuleInfo(digest, len(module), ("predict", "explain"), True, (), 0.0)
         return self.checked[digest]
 
     async def load(self, spec: GuestSpec) -> FakeGuest:

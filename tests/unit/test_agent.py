@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from actors.agent import Agent
@@ -55,6 +56,7 @@ from subjects.agent import (
 )
 from subjects.event import ReleaseChanged, TaskJudged, TaskProcessed
 from tests.support.guests import MODULE, FakeSandbox, FakeStore, module
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -99,7 +101,7 @@ async def world(
     store: FakeStore | None = None,
     serving: Serving = QUICK,
     shipped: tuple[tuple[Manifest, bytes], ...] = ((MANIFEST, MODULE),),
-) -> AsyncIterator[World]:
+) -> AsyncGenerator[World]:
     """A running agent actor."""
     box, store, events = box or FakeSandbox(), store or FakeStore(), EventRecorder()
     async with (
@@ -203,9 +205,7 @@ async def test_old_guests_are_unloaded_but_the_previous_stays_warm() -> None:
         for gain in (2.0, 3.0, 4.0):
             view: AgentView = await one.ask(Deploy(name="echo", genome={"gain": gain}))
         assert (view.live, view.previous) == (4, 3)
-        with anyio.fail_after(5):
-            while len(one.box.open_guests()) > 2:
-                await anyio.sleep(0)
+        await until(lambda: len(one.box.open_guests()) == 2)
         assert {guest.spec.genome for guest in one.box.open_guests()} == {(4.0,), (3.0,)}
 
 
@@ -276,7 +276,7 @@ async def test_a_full_bulkhead_sheds_and_other_agents_go_on() -> None:
                 group.start_soon(one.predict, f"a{n}")
             with anyio.fail_after(5):
                 while (await one.ask(ListAgents())).agents[0].in_flight < 4:
-                    await anyio.sleep(0)
+                    await anyio.lowlevel.checkpoint()
             with pytest.raises(OverloadedError) as caught:
                 await one.predict("b")
             assert (caught.value.retry_after_s or 0) > 0
@@ -443,7 +443,8 @@ async def test_layers_that_do_not_run_are_said_so() -> None:
 
 async def test_an_optimizer_that_answers_is_measured_and_its_proposal_goes_on_trial() -> None:
     """A proposal becomes a candidate, never live at once."""
-    async with world() as one, MemoryBus(one.bus._hub, name="brain") as brain, anyio.create_task_group() as group:
+    hub = MemoryHub()
+    async with world(hub) as one, MemoryBus(hub, name="brain") as brain, anyio.create_task_group() as group:
 
         def answer(delivery: Any) -> None:
             group.start_soon(brain.publish, delivery.reply, b'{"genome": {"gain": 5.0}}')
@@ -467,9 +468,7 @@ async def test_guests_speak_only_where_granted_and_only_on_success() -> None:
         await one.bus.subscribe(">", lambda delivery: heard.append(delivery.subject))
         await one.predict("a", agent="talker", emit=["reports.today", "chimera.control.cancel"], log=["hello"])
         await one.bus.flush()
-        with anyio.fail_after(5):
-            while "reports.today" not in heard:
-                await anyio.sleep(0)
+        await until(lambda: "reports.today" in heard)
         assert "chimera.control.cancel" not in heard
         messages = [fields["message"] for name, fields in one.events.events if name == "wasm-runtime"]
         assert "hello" in messages

@@ -51,7 +51,8 @@ def make(**policy: float) -> tuple[AnswerWindow[int], ManualClock]:
 async def test_concurrent_repeats_run_once() -> None:
     """Three at once share one run, and two of them are told that it was a repeat."""
     window, _ = make()
-    work, replays = Work(), []
+    work = Work()
+    replays: list[bool] = []
 
     async def ask() -> None:
         answer, replayed = await window.once("a", b"1", FOREVER, work)
@@ -81,7 +82,8 @@ async def test_a_conflict_is_seen_while_the_first_still_runs() -> None:
 async def test_the_first_may_leave_while_a_joiner_waits() -> None:
     """The run goes on for the joiner when the caller that started it is cancelled."""
     window, _ = make()
-    work, got = Work(), []
+    work = Work()
+    got: list[int] = []
 
     async def lead(scope: anyio.CancelScope) -> None:
         with scope:
@@ -128,7 +130,8 @@ async def test_when_the_last_joiner_has_left_too_the_run_is_cancelled() -> None:
 async def test_a_joiner_may_leave_alone() -> None:
     """Cancelling one who joined leaves the run and its caller untouched."""
     window, _ = make()
-    work, got = Work(), []
+    work = Work()
+    got: list[int] = []
 
     async def lead() -> None:
         got.append((await window.once("a", b"1", FOREVER, work))[0].unwrap())
@@ -173,7 +176,7 @@ async def test_a_joiner_tries_itself_when_the_first_failed_to_run() -> None:
         await settle()
         group.start_soon(_set, go)
         answer, replayed = await window.once("a", b"1", FOREVER, answering(Answer(7)))
-    assert (answer.unwrap(), replayed) == (7, False)
+        assert (answer.unwrap(), replayed) == (7, False)
 
 
 async def _set(event: anyio.Event) -> None:

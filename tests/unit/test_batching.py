@@ -1,10 +1,12 @@
 """Opportunistic batching."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any
 
 import anyio
 import pytest
@@ -14,6 +16,7 @@ from chimera.errors import DeadlineError, OverloadedError, RestartingError
 from chimera.sandbox.contract import GuestResult, GuestSpec
 from chimera.testing import ManualClock, settle
 from tests.support.guests import FakeGuest, FakeSandbox
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -46,7 +49,7 @@ class Rig:
 
 
 @asynccontextmanager
-async def running(rig: Rig) -> AsyncIterator[tuple[Batcher, Any]]:
+async def running(rig: Rig) -> AsyncGenerator[tuple[Batcher, Any]]:
     """The batcher, and a function that submits without waiting."""
     batcher = await rig.open()
     async with anyio.create_task_group() as group:
@@ -84,7 +87,7 @@ async def test_what_waited_leaves_together_when_a_worker_is_free() -> None:
         rig.free(1)
         await settle()
     assert rig.sizes() == [("predict", 5)]
-    assert [cast("Any", answer).output[:14] for _, answer in rig.answers] == [b'{"says":{"n":%d' % n for n in range(5)]
+    assert [answer.output[:14] for _, answer in rig.answers] == [b'{"says":{"n":%d' % n for n in range(5)]
 
 
 async def test_a_full_batch_leaves_without_a_worker() -> None:
@@ -105,9 +108,7 @@ async def test_the_timeout_is_a_ceiling() -> None:
         await later()
         assert rig.sizes() == []
         rig.clock._now += 0.02
-        with anyio.fail_after(5):
-            while not rig.sizes():
-                await anyio.sleep(0.005)
+        await until(rig.sizes)
         rig.free(1)
 
 

@@ -35,7 +35,7 @@ class Wire:
         self.error: Exception | None = None
         self.hang = False
 
-    async def append_many(self, messages: list[tuple[str, bytes, str]], *, timeout_s: float = 10.0) -> None:
+    async def append_many(self, messages: list[tuple[str, bytes, str]]) -> None:
         """Take a group."""
         self.groups.append(list(messages))
         if self.hang:
@@ -48,9 +48,11 @@ def make(limit: int = 100) -> tuple[Outbox, Wire, ManualClock, list[tuple[int, s
     """An outbox, its bus, its clock, and the losses it reported."""
     wire, clock = Wire(), ManualClock()
     losses: list[tuple[int, str]] = []
-    outbox = Outbox(
-        cast("Bus", wire), prefix="n.1", limit=limit, sleep=clock.sleep, on_loss=lambda *loss: losses.append(loss)
-    )
+
+    def lost(count: int, why: str) -> None:
+        losses.append((count, why))
+
+    outbox = Outbox(cast("Bus", wire), prefix="n.1", limit=limit, sleep=clock.sleep, on_loss=lost)
     return outbox, wire, clock, losses
 
 

@@ -1,9 +1,11 @@
 """The release book: two books on one bus, and failures between its writes."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import anyio
@@ -14,6 +16,7 @@ from actors.execution.releases import ReleaseBook
 from chimera.bus.memory import MemoryBus, MemoryHub
 from chimera.errors import BusDownError, ConflictError, FencedError, NoAgentError
 from subjects.agent import Limits, Manifest
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 _ids = itertools.count()
@@ -25,7 +28,7 @@ def draft(digest: str = "a") -> Draft:
 
 
 @asynccontextmanager
-async def books(count: int = 2) -> AsyncIterator[list[ReleaseBook]]:
+async def books(count: int = 2) -> AsyncGenerator[list[ReleaseBook]]:
     """Books of as many nodes on one bus."""
     hub = MemoryHub()
     async with MemoryBus(hub, name="n") as bus:
@@ -112,8 +115,7 @@ async def test_a_follower_sees_acts_of_others() -> None:
             await two.synced.wait()
             await one.register(draft("a"), by="x", note="")
             await one.deploy(await one.read("echo"), draft("b"), 0.5, by="x", note="")
-            while len(moved) < 2:
-                await anyio.sleep(0)
+            await until(lambda: len(moved) == 2)
         record = two.cached("echo")
         assert record is not None
         assert (record.pointers.candidate, record.release(2).digest) == (2, "b" * 64)
@@ -125,7 +127,8 @@ async def test_an_unreadable_entry_is_named_and_does_not_stop_the_rest() -> None
     async with books(1) as (book,), anyio.create_task_group() as group:
         await book.register(draft("a"), by="x", note="")
         await book._bucket.put("junk", b"{not json")
-        group.start_soon(book.follow, lambda _: None)
+        moved: list[str] = []
+        group.start_soon(book.follow, moved.append)
         with anyio.fail_after(5):
             await book.synced.wait()
         assert (list(book.unreadable), book.names()) == (["junk"], ["echo"])
