@@ -28,8 +28,9 @@ from .records import (
 )  # fmt: skip
 from .residents import Residence
 
-WINDOW = 2
-"""Payloads of a batch that are under way: the next one is already there when a worker ends one."""
+WINDOW = 8
+"""Payloads of a batch that are under way: the next ones are already there when a worker ends one. What a caller that
+goes away leaves to run is bounded by this."""
 
 
 class WorkerDiedError(Exception):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import subprocess
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -315,8 +317,10 @@ class WorkerPool:
                 await self._clock.sleep(min(MAX_BACKOFF_S, 0.05 * 2**failures))
 
     async def _bring_up(self) -> WorkerLink:
+        started: list[tuple[subprocess.Popen[bytes], socket.socket]] = []
         with anyio.CancelScope(shield=True):  # a process whose start was cancelled would be nobody's
-            process, ours = await anyio.to_thread.run_sync(self._start_process)
+            started.append(await anyio.to_thread.run_sync(self._start_process))
+        process, ours = started[0]
         link = WorkerLink(process, self, self._clock)
         try:
             await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=ours)

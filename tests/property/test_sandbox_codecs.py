@@ -1,6 +1,7 @@
 """The sandbox's codecs, for all inputs: packed results, the configure payload, records in arbitrary pieces."""
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -56,7 +57,8 @@ def test_a_wrong_configure_payload_is_refused(payload: bytes):
 def test_records_in_pieces(outcomes: list[GuestResult | GuestFailure], cuts: list[int]):
     """However the stream is cut, the same outcomes come out in the same order."""
     stream = b"".join(pack_outcome(seq, 1, outcome) for seq, outcome in enumerate(outcomes))
-    reader, found, at, turn = RecordReader(), [], 0, 0
+    reader, at, turn = RecordReader(), 0, 0
+    found: list[tuple[Any, ...]] = []
     while at < len(stream):
         step = cuts[turn % len(cuts)]
         found.extend(reader.feed(stream[at : at + step]))
@@ -79,6 +81,10 @@ def test_a_record_that_is_too_long_is_refused():
     """The reader never holds more than its bound."""
     reader = RecordReader(max_record_bytes=1000)
     data = pack((1, b"x" * 600_000))
-    with pytest.raises(BadRecordError):
+
+    def feed_all() -> None:
         for at in range(0, len(data), 100_000):
             list(reader.feed(data[at : at + 100_000]))
+
+    with pytest.raises(BadRecordError):
+        feed_all()

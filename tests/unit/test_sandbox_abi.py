@@ -120,7 +120,7 @@ def test_turnstile_keeps_one_worker_for_others():
     assert gate.take("b") == "w1"
     gate.wait("b", lambda worker: got.append(f"b1:{worker}") or True)
     with pytest.raises(OverloadedError):
-        gate.wait("c", lambda worker: bool(worker))
+        gate.wait("c", bool)
     gate.leave("b")
     gate.add("w1")
     assert got == ["b1:w1"]

@@ -67,7 +67,7 @@ def test_refusals_are_equal(tmp_path: Path, guest_binary: Binary, residents: Res
     assert load(residents, tmp_path, guest_binary("picky")) == ("genome", "gene 0 is wrong")
     assert load(residents, tmp_path, guest_binary("slow_start"))[0] == "module"
     assert load(residents, tmp_path, guest_binary("slow_init"))[0] == "module"
-    order = Residence(2, str(tmp_path / "m.cwasm"), "0" * 64, GuestSpec("a", "d" * 64), (), False, 1 << 20)  # noqa: FBT003 - a record
+    order = Residence(2, str(tmp_path / "m.cwasm"), "0" * 64, GuestSpec("a", "d" * 64), (), False, 1 << 20)
     assert residents.load(order)[0] == "corrupt"
 
 
@@ -79,7 +79,7 @@ def test_a_fault_of_ours_is_contained(
 
     assert load(residents, tmp_path, guest_binary("log")) == ("", "")
 
-    def broken(self: Turn) -> int:
+    def broken(_turn: Turn) -> int:
         raise RuntimeError("our mistake")
 
     monkeypatch.setattr(Turn, "log_room", broken)

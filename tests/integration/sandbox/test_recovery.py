@@ -1,4 +1,6 @@
 """What happens when workers die or files are damaged."""
+# pyright: reportPrivateUsage=false
+# The tests look at the pool's own processes in order to kill them.
 
 import os
 import signal
@@ -9,7 +11,7 @@ import anyio
 import pytest
 
 from chimera.clock import SystemClock
-from chimera.errors import OverloadedError, UnavailableError
+from chimera.errors import BadSettingError, OverloadedError, UnavailableError
 from chimera.sandbox import GuestFailure, GuestResult, GuestSpec, SandboxSettings
 from chimera.sandbox.local import LocalSandbox
 
@@ -31,10 +33,20 @@ def workers(sandbox: LocalSandbox) -> dict[int, bool]:
     return {link.process.pid: link in pool._gate._idle for link in pool.links}
 
 
+def environment(pid: int) -> bytes:
+    """The environment that a process was started with."""
+    return Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process."""
+    return Path(f"/proc/{pid}").exists()
+
+
 async def until(condition: Callable[[], bool]) -> None:
     """Poll, with a deadline."""
     with anyio.fail_after(30):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - the state of other processes has no event
             await anyio.sleep(0.01)
 
 
@@ -61,9 +73,7 @@ async def test_a_killed_worker_loses_one_task(own: LocalSandbox, guest_binary: B
     await looping.close()
 
 
-async def test_guests_are_loaded_again_after_all_workers_died(
-    own: LocalSandbox, guest_binary: Binary, make_spec: Spec
-):
+async def test_guests_are_loaded_again_after_all_workers_died(own: LocalSandbox, guest_binary: Binary, make_spec: Spec):
     """New workers get every guest before they serve; a call made meanwhile waits for them."""
     guest = await own.load(make_spec("genome", (await own.check(guest_binary("genome"))).digest, genome=(1.5,)))
     for pid in workers(own):
@@ -141,7 +151,7 @@ async def test_workers_hold_no_secrets(own: LocalSandbox, monkeypatch: pytest.Mo
     monkeypatch.setenv("NATS_CREDENTIALS", "secret")
     async with LocalSandbox(SandboxSettings(tmp_path / "other", workers=1), SystemClock()) as other:
         (pid,) = workers(other)
-        names = {item.split(b"=")[0] for item in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") if item}
+        names = {item.split(b"=")[0] for item in environment(pid).split(b"\0") if item}
         targets = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]  # noqa: PTH208, PTH115 - links of another process
     assert names == {b"PYTHONPATH", b"PYTHONDONTWRITEBYTECODE", b"LC_ALL"}
     assert len([target for target in targets if target.startswith("socket:")]) == 1
@@ -153,8 +163,15 @@ async def test_closing_ends_the_workers(tmp_path: Path, guest_binary: Binary, ma
     async with LocalSandbox(SandboxSettings(tmp_path / "cache", workers=2), SystemClock()) as made:
         guest = await made.load(make_spec("echo", (await made.check(guest_binary("echo"))).digest))
         pids = list(workers(made))
-    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert not any(is_alive(pid) for pid in pids)
     with pytest.raises(UnavailableError):
         await guest.run("predict", [b""])
     with pytest.raises(UnavailableError):
         await made.load(guest.spec)
+
+
+async def test_inline_needs_permission(own: LocalSandbox, guest_binary: Binary, make_spec: Spec):
+    """Where inline placement is not allowed the load says so."""
+    info = await own.check(guest_binary("echo"))
+    with pytest.raises(BadSettingError, match="inline"):
+        await own.load(make_spec("echo", info.digest, placement="inline"))
