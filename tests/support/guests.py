@@ -92,7 +92,10 @@ class FakeGuest:
 
 @dataclass(slots=True)
 class FakeSandbox:
-    """Accepts modules that begin with the magic; ``gate`` holds all tasks back, ``held`` one agent's; a genome with a 13 is refused."""
+    """Accepts modules that begin with the magic, and any genome without a 13.
+
+    ``gate`` holds all tasks back, ``held`` those of one agent.
+    """
 
     workers: int = 2
     busy: int = 0
