@@ -28,9 +28,8 @@ class Answered:
 
     def member(self, name: str, default: Any) -> Any:
         """A member of a JSON object; ``default`` if the body is none or has it not."""
-        if not isinstance(self.body, dict):
-            return default
-        return cast("dict[str, Any]", self.body).get(name, default)
+        body: Any = self.body
+        return cast("dict[str, Any]", body).get(name, default) if type(body) is dict else default
 
 
 def base_urls(settings: Settings) -> dict[str, str]:

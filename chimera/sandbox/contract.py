@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, Self
 
 from subjects.agent import Limits
 
@@ -75,9 +75,9 @@ class GuestFailure:
     """A task that did not succeed. ``kind`` keeps the three outcomes of the ABI apart, and limits by name.
 
     Attributes:
-        kind: ``agent-error`` (its own refusal; the instance stays good), ``agent-trap``, ``agent-limit`` (``limit`` names
-            which: cpu, wall, memory, output, stack), ``agent-contract``, or ``lost`` (the worker died under it; ``executed`` tells
-            whether the task may have begun).
+        kind: ``agent-error`` (its own refusal; the instance stays good), ``agent-trap``, ``agent-limit`` (``limit``
+            names which: cpu, wall, memory, output, stack), ``agent-contract``, or ``lost`` (the worker died under it;
+            ``executed`` tells whether the task may have begun).
         detail: One sentence for people.
     """
 
@@ -144,7 +144,7 @@ class Guest(Protocol):
 class Sandbox(Protocol):
     """Runs guests. Enter it as an async context manager: it owns its worker processes."""
 
-    async def __aenter__(self) -> Sandbox:
+    async def __aenter__(self) -> Self:
         """Start the workers."""
         ...
 
@@ -156,7 +156,8 @@ class Sandbox(Protocol):
         """Verify magic and size, compile in a limited child, check every signature, put it into the cache.
 
         Raises:
-            BadModuleError: With the reason (magic, size, invalid, compile limit, missing or mistyped export, import not granted).
+            BadModuleError: With the reason: magic, size, invalid, compile limit, missing or mistyped export, import
+                not granted.
         """
         ...
 

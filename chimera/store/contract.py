@@ -1,10 +1,10 @@
-"""What the runtime needs of a store: projections of streams for questions that streams answer slowly. Never the truth."""
+"""What the runtime needs of a store: projections of streams, for what streams answer slowly. Never the truth."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from subjects.agent import AgentView, Release
 from subjects.event import TaskJudged, TaskProcessed
@@ -50,7 +50,7 @@ class StoreStatistics:
 class Store(Protocol):
     """Enter it as an async context manager: opening migrates. All methods may raise ``UnavailableError``."""
 
-    async def __aenter__(self) -> Store:
+    async def __aenter__(self) -> Self:
         """Open, migrate, check integrity.
 
         Raises:
