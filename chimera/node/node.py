@@ -12,19 +12,18 @@ from typing import Any, Self
 import anyio
 
 from chimera._version import __version__
-from chimera.bus.contract import Bus
 from chimera.clock import Clock, SystemClock
 from chimera.config import Settings
 from chimera.errors import ChimeraError
 from chimera.events import EventSink
 from chimera.logs import log_event
-from chimera.metrics import Metrics, observe_bus, observe_process
+from chimera.metrics import Metrics, observe_process
 from chimera.supervision import ChildSpec, SupervisorSpec
 from chimera.supervisor import ChildRow, Supervisor
 from chimera.system import System
 from subjects import Port, Request
 
-from .observe import observe_actors
+from .observe import observe_actors, observe_parts
 from .parts import Parts
 from .runfile import remove_run_file, write_run_file
 from .services import Services
@@ -207,9 +206,7 @@ class Node:
     def _observe(self) -> None:
         observe_process(self.metrics)
         observe_actors(self.metrics, self.system)
-        if self.parts.bus is not None:
-            bus: Bus = self.parts.bus
-            observe_bus(self.metrics, bus.statistics)
+        observe_parts(self.metrics, self.parts)
 
     def _write_run_file(self) -> None:
         server = self.services.server

@@ -1,4 +1,4 @@
-"""The actors' numbers at scrape time, summed by actor class: addresses and keys never become labels."""
+"""A node's numbers at scrape time. Actors are summed by class: addresses and keys never become labels."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from chimera.cell import Cell
-from chimera.metrics import Metrics
+from chimera.metrics import Metrics, observe_bus, observe_sandbox, observe_store
 from chimera.system import System
+
+from .parts import Parts
 
 Reading = Mapping[tuple[str, ...], float]
 
@@ -38,3 +40,13 @@ def observe_actors(metrics: Metrics, system: System) -> None:
     metrics.at_scrape("chimera_mailbox_messages", by_actor(lambda cell: cell.statistics().waiting))
     metrics.at_scrape("chimera_restarts_total", by_actor(lambda cell: cell.restarts))
     metrics.at_scrape("chimera_messages_total", messages)
+
+
+def observe_parts(metrics: Metrics, parts: Parts) -> None:
+    """Read the bus, the store and the sandbox at every scrape: the present ones, for a restart replaces them."""
+    if parts.bus is not None:
+        observe_bus(metrics, lambda: parts.need("bus").statistics())
+    if parts.store is not None:
+        observe_store(metrics, lambda: parts.need("store").statistics())
+    if parts.sandbox is not None:
+        observe_sandbox(metrics, lambda: parts.need("sandbox").statistics())

@@ -113,7 +113,13 @@ class Services:
             credentials = Path(nats.credentials) if nats.credentials else None
             servers = nats.url.split(",")
             self._parts.bus = NatsBus(servers, seed=_seed(nats.seed_file), credentials=credentials, **common)
+        self._parts.bus.on_state(self._bus_moved)
         return self._parts.bus
+
+    def _bus_moved(self, state: str) -> None:
+        """The first thing to look for when something failed: was the server there?"""
+        level = "warning" if state == "disconnected" else "info"
+        self._system.events("bus-state", "bus", state, level, {"state": state})
 
     def _need_server(self) -> EmbeddedServer:
         if self.server is None:
@@ -129,10 +135,7 @@ class Services:
         return open_store(settings.store.url, settings.node.data, settings.nats.durability)
 
     async def _take_store(self, store: Any) -> None:
-        from chimera.metrics import observe_store
-
         self._parts.store = store
-        observe_store(self._parts.metrics, store.statistics)
 
     def _open_sandbox(self) -> AbstractAsyncContextManager[Any]:
         from chimera.sandbox import SandboxSettings, create_sandbox
@@ -146,13 +149,10 @@ class Services:
             max_waiting=own.max_waiting,
             allow_inline=own.allow_inline,
         )
-        return create_sandbox(settings, self._parts.clock)
+        return create_sandbox(settings, self._parts.clock, self._system.events)
 
     async def _take_sandbox(self, sandbox: Any) -> None:
-        from chimera.metrics import observe_sandbox
-
         self._parts.sandbox = sandbox
-        observe_sandbox(self._parts.metrics, sandbox.statistics)
 
     async def _project(self, _: Any) -> None:
         from chimera.store import project

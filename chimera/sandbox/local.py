@@ -13,6 +13,7 @@ from anyio.abc import TaskGroup
 
 from chimera.clock import Clock
 from chimera.errors import BadGenomeError, BadModuleError, BadSettingError, StartError, UnavailableError
+from chimera.events import EventSink, ignore_events
 
 from .abi import check_binary, check_grants
 from .cache import CacheEntry, ModuleCache
@@ -20,7 +21,9 @@ from .compiler import Compiler
 from .contract import GuestSpec, ModuleInfo, SandboxStatistics
 from .guest import GuestHandle, SharedGuest
 from .inline import InlinePlace
-from .pool import Place, WorkerPool
+from .link import Batch, WorkerLink
+from .place import Place
+from .pool import WorkerPool
 from .residents import Residence
 from .settings import SandboxSettings
 
@@ -28,11 +31,12 @@ from .settings import SandboxSettings
 class LocalSandbox:
     """See ``contract.Sandbox``."""
 
-    def __init__(self, settings: SandboxSettings, clock: Clock) -> None:
+    def __init__(self, settings: SandboxSettings, clock: Clock, events: EventSink = ignore_events) -> None:
         self._settings = settings
+        self._events = events
         self._cache = ModuleCache(settings.cache_dir)
         self._compiler = Compiler(self._cache)
-        self._pool = WorkerPool(settings, clock, self._heal)
+        self._pool = WorkerPool(settings, clock, self._heal, self._note)
         self._inline = InlinePlace(settings, clock)
         self._guests: dict[GuestSpec, SharedGuest] = {}
         self._loading = anyio.Lock()
@@ -164,6 +168,16 @@ class LocalSandbox:
 
     def _find(self, digest: str, deterministic: bool) -> CacheEntry | None:  # noqa: FBT001 - run_sync passes by position
         return self._cache.find(digest, deterministic=deterministic)
+
+    def _note(self, name: str, link: WorkerLink, batch: Batch | None) -> None:
+        """Write a line about a worker; ``batch`` is what it died under."""
+        pid = link.process.pid
+        if name == "worker-started":
+            self._events(name, "sandbox", f"worker {pid}", "info", {"pid": pid})
+            return
+        text = f"worker {pid} {'did not stop and was killed' if link.overdue else 'ended'}"
+        fields = {"pid": pid, "agent": batch.agent if batch else "", "deaths": self._pool.deaths}
+        self._events(name, "sandbox", f"{text}, under '{batch.agent}'" if batch else text, "error", fields)
 
     async def _release(self, shared: SharedGuest) -> None:
         await shared.wait_quiet()

@@ -6,7 +6,6 @@ import asyncio
 import socket
 import subprocess
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
 
 import anyio
 import anyio.to_thread
@@ -15,8 +14,9 @@ from anyio.abc import TaskGroup
 from chimera.clock import Clock
 from chimera.errors import DeadlineError, StartError, UnavailableError
 
-from .contract import GuestFailure, GuestResult
+from .contract import GuestFailure
 from .link import Batch, WorkerDiedError, WorkerLink
+from .place import Outcome
 from .residents import Residence
 from .settings import SandboxSettings
 from .spawn import start_worker
@@ -28,34 +28,8 @@ START_ATTEMPTS = 3
 MAX_BACKOFF_S, QUIET_S = 5.0, 10.0
 MIN_GRACE_S = 0.5
 
-Outcome = GuestResult | GuestFailure
 Heal = Callable[[Residence], Awaitable[Residence | None]]
-
-
-class Place(Protocol):
-    """Where guests run: worker processes, or this one."""
-
-    def is_free(self, agent: str) -> bool:
-        """True if a run now would not wait."""
-        ...
-
-    async def wait_free(self, agent: str) -> None:
-        """Wait until one would not."""
-        ...
-
-    async def run(
-        self, order: Residence, task: str, payloads: Sequence[bytes], timeout_s: float | None
-    ) -> list[Outcome]:
-        """Run the payloads in turn; one outcome each."""
-        ...
-
-    async def load(self, order: Residence) -> tuple[str, str]:
-        """Load a guest everywhere, or nowhere: an empty status, or who is to blame and why."""
-        ...
-
-    def unload(self, order: Residence) -> None:
-        """Forget a guest."""
-        ...
+Note = Callable[[str, WorkerLink, Batch | None], None]
 
 
 def kill_after_s(order: Residence) -> float:
@@ -68,13 +42,13 @@ def kill_after_s(order: Residence) -> float:
 
 
 class WorkerPool:
-    """A ``Place`` of worker processes. ``heal`` mends a guest whose compiled module was damaged on disk."""
+    """A ``Place`` of worker processes. ``heal`` mends a guest whose compiled file was damaged; ``note`` hears news."""
 
-    def __init__(self, settings: SandboxSettings, clock: Clock, heal: Heal) -> None:
+    def __init__(self, settings: SandboxSettings, clock: Clock, heal: Heal, note: Note) -> None:
         self.seats = settings.worker_count()
         self.links: set[WorkerLink] = set()
         self.deaths = 0
-        self._settings, self._clock, self._heal = settings, clock, heal
+        self._settings, self._clock, self._heal, self._note = settings, clock, heal, note
         self._gate: Turnstile[WorkerLink] = Turnstile(self.seats, settings.max_waiting)
         self._orders: dict[int, Residence] = {}
         self._watchers: list[tuple[str, asyncio.Future[None]]] = []
@@ -196,7 +170,9 @@ class WorkerPool:
         if link in self.links:
             self.links.discard(link)
             self._instances += link.instances
-            self.deaths += 0 if self._closing else 1
+            if not self._closing:
+                self.deaths += 1
+                self._note("worker-died", link, batch)
         if batch is not None:
             self._gate.leave(batch.agent)
             self._gate.serve()
@@ -204,6 +180,9 @@ class WorkerPool:
     async def _run_on_one(self, order: Residence, task: str, payloads: Sequence[bytes], call: _Call) -> list[Outcome]:
         agent = order.spec.agent
         link = self._gate.take(agent) or await self._wait(agent, call)
+        if call.expired:  # between two waits
+            self._return(link, agent)
+            raise DeadlineError(stage="queued")
         batch = Batch(agent, order.number, task, payloads, kill_after_s(order))
         call.waits_for(batch.done, "running")
         link.start(batch)
@@ -248,6 +227,7 @@ class WorkerPool:
             claim = link.claims.popleft()
             if not claim.done():
                 claim.set_result(None)
+                self._gate.serve()
                 return
         self._gate.add(link)
         for agent, watcher in self._watchers:
@@ -335,6 +315,7 @@ class WorkerPool:
         if not link.alive:
             raise WorkerDiedError("the worker ended")
         self.links.add(link)
+        self._note("worker-started", link, None)
         self._hand_on(link)
         if self._closing:
             link.close()
@@ -363,16 +344,18 @@ class WorkerPool:
 class _Call:
     """What a run waits for now, so that its deadline can end exactly that."""
 
-    __slots__ = ("_future", "_stage")
+    __slots__ = ("_future", "_stage", "expired")
 
     def __init__(self) -> None:
         self._future: asyncio.Future[WorkerLink] | asyncio.Future[None] | None = None
         self._stage = "queued"
+        self.expired = False
 
     def waits_for(self, future: asyncio.Future[WorkerLink] | asyncio.Future[None], stage: str) -> None:
         self._future, self._stage = future, stage
 
     def expire(self) -> None:
+        self.expired = True
         if self._future is not None and not self._future.done():
             self._future.set_exception(DeadlineError(stage=self._stage))
 
