@@ -10,7 +10,7 @@ from chimera.errors import TooLargeError, UnavailableError
 
 from .abi import MAX_PAYLOAD_BYTES
 from .contract import GuestFailure, GuestResult, GuestSpec, ModuleInfo
-from .pool import Place
+from .place import Place
 from .residents import Residence
 
 
