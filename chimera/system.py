@@ -112,6 +112,9 @@ class System:
         self.deadlines.close()
         if self._tasks is not None:
             self._tasks.cancel_scope.cancel()
+        if isinstance(error, Exception):  # the caller's own failure: a task group would wrap it into a group
+            await self._stack.__aexit__(None, None, None)
+            return None
         return await self._stack.__aexit__(kind, error, trace)
 
     def _not_entered(self, *_: object) -> None:
