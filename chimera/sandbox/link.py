@@ -40,9 +40,12 @@ class WorkerDiedError(Exception):
 class Batch:
     """Payloads for one guest, run in turn on one worker. ``done`` completes when they ended, or the worker did."""
 
-    __slots__ = ("agent", "done", "kill_s", "number", "outcomes", "payloads", "sent", "task")
+    __slots__ = ("agent", "begun", "done", "kill_s", "number", "outcomes", "payloads", "sent", "task")
 
-    def __init__(self, agent: str, number: int, task: str, payloads: Sequence[bytes], kill_s: float) -> None:
+    def __init__(
+        self, agent: str, number: int, task: str, payloads: Sequence[bytes], kill_s: float, *, begun: float = 0.0
+    ) -> None:
+        self.begun = begun
         self.agent, self.number, self.task, self.payloads, self.kill_s = agent, number, task, payloads, kill_s
         self.outcomes: list[GuestResult | GuestFailure] = []
         self.sent = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import subprocess
 from collections.abc import Awaitable, Callable, Sequence
@@ -161,7 +162,7 @@ class WorkerPool:
 
     def worker_free(self, link: WorkerLink, batch: Batch) -> None:
         """A worker ended its batch."""
-        self._gate.leave(batch.agent)
+        self._gate.leave(batch.agent, self._clock.monotonic() - batch.begun)
         self._hand_on(link)
 
     def worker_died(self, link: WorkerLink, batch: Batch | None) -> None:
@@ -174,7 +175,7 @@ class WorkerPool:
                 self.deaths += 1
                 self._note("worker-died", link, batch)
         if batch is not None:
-            self._gate.leave(batch.agent)
+            self._gate.leave(batch.agent, math.inf)
             self._gate.serve()
 
     async def _run_on_one(self, order: Residence, task: str, payloads: Sequence[bytes], call: _Call) -> list[Outcome]:
@@ -183,7 +184,8 @@ class WorkerPool:
         if call.expired:  # between two waits
             self._return(link, agent)
             raise DeadlineError(stage="queued")
-        batch = Batch(agent, order.number, task, payloads, kill_after_s(order))
+        begun = self._clock.monotonic()
+        batch = Batch(agent, order.number, task, payloads, kill_after_s(order), begun=begun)
         call.waits_for(batch.done, "running")
         link.start(batch)
         await batch.done

@@ -1,4 +1,4 @@
-"""Who gets the next worker: first come, first served, but one agent never holds them all."""
+"""Who gets the next worker: first come, first served; an agent that is slow to give back never holds them all."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ from typing import Generic, TypeVar
 from chimera.errors import OverloadedError
 
 W = TypeVar("W")
+
+PROMPT_HOLD_S = 0.1
+"""An agent that gives every worker back within this is prompt: others wait for it no longer than that."""
+
+PROMPT_AFTER = 16
+"""Holds in a row that must have been short before an agent counts as prompt."""
 
 
 @dataclass(slots=True, eq=False)
@@ -25,12 +31,14 @@ class Turnstile(Generic[W]):
     """Idle workers and the calls that wait for one. Pure bookkeeping: no clock, no event loop.
 
     Args:
-        seats: Workers that there should be. With two or more, an agent holds at most all but one of them.
+        seats: Workers that there should be. With two or more, an agent holds at most all but one of them, unless it
+            has proved prompt: then it may use them all, because it gives them back before anybody notices.
         max_waiting: Calls that may wait.
     """
 
     def __init__(self, seats: int, max_waiting: int) -> None:
-        self.per_agent = max(1, seats - 1)
+        self._seats = seats
+        self._short_holds: dict[str, int] = {}
         self.waiting = 0
         self._max_waiting = max_waiting
         self._idle: list[W] = []
@@ -45,7 +53,7 @@ class Turnstile(Generic[W]):
 
     def is_free(self, agent: str) -> bool:
         """True if ``take`` would give a worker."""
-        return bool(self._idle) and self._held.get(agent, 0) < self.per_agent
+        return bool(self._idle) and self._may_hold_more(agent)
 
     def take(self, agent: str) -> W | None:
         """The worker that was used last, so that its caches are warm; ``None`` if the agent must wait."""
@@ -76,8 +84,11 @@ class Turnstile(Generic[W]):
             self.waiting -= 1
             self._forget_empty(ticket.agent)
 
-    def leave(self, agent: str) -> None:
-        """An agent stopped using a worker."""
+    def leave(self, agent: str, held_s: float | None = None) -> None:
+        """An agent stopped using a worker that it held for ``held_s`` seconds; ``None`` = it did not use it at all."""
+        if held_s is not None:
+            row = self._short_holds.get(agent, 0)
+            self._short_holds[agent] = min(row + 1, PROMPT_AFTER) if held_s <= PROMPT_HOLD_S else 0
         held = self._held.get(agent, 0) - 1
         if held > 0:
             self._held[agent] = held
@@ -106,7 +117,7 @@ class Turnstile(Generic[W]):
                 self._idle.append(worker)
 
     def _next(self) -> Ticket[W] | None:
-        heads = [queue[0] for agent, queue in self._queues.items() if self._held.get(agent, 0) < self.per_agent]
+        heads = [queue[0] for agent, queue in self._queues.items() if self._may_hold_more(agent)]
         if not heads:
             return None
         first = min(heads, key=lambda ticket: ticket.order)
@@ -114,6 +125,10 @@ class Turnstile(Generic[W]):
         self.waiting -= 1
         self._forget_empty(first.agent)
         return first
+
+    def _may_hold_more(self, agent: str) -> bool:
+        prompt = self._short_holds.get(agent, 0) >= PROMPT_AFTER
+        return self._held.get(agent, 0) < (self._seats if prompt else max(1, self._seats - 1))
 
     def _forget_empty(self, agent: str) -> None:
         if not self._queues[agent]:

@@ -20,7 +20,7 @@ from chimera.sandbox.abi import (
     subject_matches,
 )
 from chimera.sandbox.host import Turn
-from chimera.sandbox.turnstile import Turnstile
+from chimera.sandbox.turnstile import PROMPT_AFTER, PROMPT_HOLD_S, Turnstile
 
 GOOD = [Export("memory", "memory"), Export("chimera_alloc", "function", ALLOC), Export("predict", "function", TASK)]
 
@@ -139,3 +139,24 @@ def test_turnstile_skips_callers_that_left():
     gate.add("w")
     assert (gate.idle, gate.waiting) == (1, 0)
     assert gate.take("a") == "w"
+
+
+def _hold(gate: Turnstile[str], agent: str, held_s: float) -> None:
+    worker = gate.take(agent)
+    assert worker is not None
+    gate.leave(agent, held_s)
+    gate.add(worker)
+
+
+def test_a_prompt_agent_may_use_every_worker_until_it_is_slow_once():
+    """The bulkhead is for agents that could keep others waiting, not for those that give back at once."""
+    gate: Turnstile[str] = Turnstile(2, max_waiting=9)
+    gate.add("w1")
+    gate.add("w2")
+    for _ in range(PROMPT_AFTER):
+        _hold(gate, "a", PROMPT_HOLD_S / 2)
+    assert (gate.take("a"), gate.take("a")) == ("w2", "w1")
+    gate.leave("a", PROMPT_HOLD_S * 2)
+    gate.add("w1")
+    assert gate.take("a") is None
+    assert gate.take("b") == "w1"
