@@ -9,22 +9,22 @@ default:
     @just --list --unsorted --justfile {{ justfile() }}
 
 # start everything on this machine (options of `chimera run` may follow)
-[group('use')]
+[group('use'), no-exit-message]
 run *options: (_env "run")
     @exec .venv/bin/chimera run {{ options }}
 
 # stream a real labelled data set through a system and print what was measured
-[group('use')]
+[group('use'), no-exit-message]
 demo *options: (_env "run")
     @.venv/bin/chimera demo {{ options }}
 
 # a line per service: does it answer, how fast
-[group('use')]
+[group('use'), no-exit-message]
 health *options: (_env "run")
     @.venv/bin/chimera health {{ options }}
 
 # measure the runbook's targets and say pass or fail
-[group('use')]
+[group('use'), no-exit-message]
 performance *options: (_env "run")
     @.venv/bin/chimera performance {{ options }}
 
