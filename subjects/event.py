@@ -72,21 +72,8 @@ class ReleaseChanged(Event, frozen=True, kw_only=True):
     note: str = ""
 
 
-class NodeEvent(Event, frozen=True, kw_only=True):
-    """A line of the event log: something happened in a layer. ``name`` is one of the runbook's words."""
-
-    name: str
-    layer: str
-    node: str
-    at: float
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    message: str = ""
-    fields: Document = {}
-
-
 EVENTS: tuple[EventType, ...] = (
     EventType(TaskProcessed, "chimera.kpi.*", "one record per task"),
     EventType(TaskJudged, "chimera.event.agent.judged", "feedback for a task"),
     EventType(ReleaseChanged, "chimera.event.agent.released", "an agent's releases changed"),
-    EventType(NodeEvent, "chimera.event.node.logged", "a line of the event log worth keeping"),
 )
