@@ -7,12 +7,13 @@ given up, and never comes back after most ``-ERR``. The supervisor in ``_connect
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import anyio
 from nats.aio.client import Client
@@ -46,6 +47,13 @@ class WireClient(Client):
     """nats-py's client, delivering ``Delivery`` objects."""
 
     msg_class: type[Any] = _Arrived
+
+    async def _process_pong(self) -> None:
+        """Take the answer to a ping that was given up: nats-py would set the cancelled future's result, and stop."""
+        pongs = cast("list[asyncio.Future[bool]]", self._pongs)  # pyright: ignore[reportUnknownMemberType] - nats-py's
+        if pongs and pongs[0].done():
+            pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
 
 
 @dataclass

@@ -38,12 +38,19 @@ def _row(role: str, url: str, answer: Answered | None) -> dict[str, Any]:
 
 
 def _shared(answer: Answered | None) -> list[dict[str, Any]]:
-    """Bus and store, as the first service that answered sees them."""
+    """Agents, bus and store, as the first service that answered sees them."""
     checks: dict[str, Any] = answer.member("checks", {}) if answer else {}
     return [
-        {"service": name, "state": "healthy" if state == "ok" else "unhealthy", "time_ms": None, "detail": str(state)}
+        {"service": name, "state": _state(str(state)), "time_ms": None, "detail": str(state)}
         for name, state in checks.items()
     ]
+
+
+def _state(check: str) -> str:
+    """A check says ``ok`` or ``pass``, ``warn: …`` while the service still answers, else what is wrong."""
+    if check in ("ok", "pass"):
+        return "healthy"
+    return "degraded" if check.startswith("warn") else "unhealthy"
 
 
 def _exit(rows: list[dict[str, Any]]) -> int:

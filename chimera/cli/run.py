@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from chimera.errors import ChimeraError
@@ -35,18 +36,23 @@ def _run(options: argparse.Namespace) -> int:
             options.set.append(f"{key}={value}")
     settings = load_settings(options).settings
     _make_data_folder(settings)
-    with setup_logging(settings):
-        return anyio.run(_main, settings, options.json, backend_options={"use_uvloop": _has_uvloop()})
+    with setup_logging(settings) as logging:
+
+        def announce(node: Node) -> None:
+            logging.flush()
+            _announce(node, as_json=options.json)
+
+        return anyio.run(_main, settings, announce, backend_options={"use_uvloop": _has_uvloop()})
 
 
-async def _main(settings: Settings, as_json: bool) -> int:  # noqa: FBT001 - anyio.run passes positions
+async def _main(settings: Settings, announce: Callable[[Node], None]) -> int:
     import anyio
 
     stop = anyio.Event()
     try:
         async with anyio.create_task_group() as group:
             group.start_soon(_signals, stop, group.cancel_scope)
-            code = await _serve(settings, stop, as_json=as_json)
+            code = await _serve(settings, stop, announce)
             group.cancel_scope.cancel()
             return code
     except BaseExceptionGroup as group:
@@ -54,11 +60,11 @@ async def _main(settings: Settings, as_json: bool) -> int:  # noqa: FBT001 - any
     return Exit.INTERRUPTED
 
 
-async def _serve(settings: Settings, stop: Any, *, as_json: bool) -> int:
+async def _serve(settings: Settings, stop: Any, announce: Callable[[Node], None]) -> int:
     from chimera.node import Node
 
     async with Node(settings) as node:
-        _announce(node, as_json=as_json)
+        announce(node)
         await node.run(stop)
         note("stopping (again to force)")
     return Exit.INTERRUPTED if _stopped_by.get("signal") == signal.SIGINT else Exit.DONE
@@ -93,24 +99,35 @@ def _announce(node: Node, *, as_json: bool) -> None:
         return
     settings = node.settings
     columns = ("service", "state", "where")
-    title = f"chimera {node.node()}  (data {settings.node.data}, durability {settings.nats.durability})"
+    title = f"chimera {node.node()}   data {settings.node.data}   durability {settings.nats.durability}"
     table(columns, [(row["name"], row["state"], row["where"]) for row in rows], title=title, stream=sys.stderr)
-    for line in _hints(node):
-        note(line)
+    note("\n".join(_hints(node)))
 
 
 def _hints(node: Node) -> list[str]:
-    urls = node.http_urls()
-    base = urls.get("agent", "")
-    body = '{"job_id":"health-check","input":{"text":"I love this, it works great!"}}'
-    lines = [f"  docs  {base}/openapi.json    metrics  {base}/metrics"] if base else []
+    settings = node.settings
+    base = node.http_urls().get("agent", "")
+    lines = ["", "  try"]
     if base:
-        lines.append(f"  try   curl -X POST {base}/predict -d {shlex.quote(body)}")
+        lines.append(f"    curl -X POST {base}/predict -d {_body('1', 'I love this!')}")
+    lines.append(f"    chimera call agent.predict {_body('2', 'terrible')} {_where(settings)}")
     if node.services.server is not None:
-        from chimera.server import example_lines
+        home = shlex.quote(str(settings.node.data.absolute() / "cli"))
+        ask = f"req chimera.agent.predict {_body('3', 'not bad at all')}"
+        lines.append(f"    XDG_CONFIG_HOME={home} nats --context chimera-client {ask}")
+    if base:
+        lines += ["  read", f"    {base}/openapi.json   {base}/metrics   {base}/health/agents"]
+    return [*lines, "  Ctrl-C drains and stops; a second one forces", ""]
 
-        lines.append(f"  nats  {example_lines(node.settings.node.data, node.services.server.url).full}")
-    return [*lines, "  Ctrl-C drains and stops"]
+
+def _body(job_id: str, text: str) -> str:
+    return shlex.quote(f'{{"job_id":"{job_id}","input":{{"text":"{text}"}}}}')
+
+
+def _where(settings: Settings) -> str:
+    if settings.nats.url:
+        return f"--nats-url {shlex.quote(settings.nats.url)}"
+    return f"--data-dir {shlex.quote(str(settings.node.data))}"
 
 
 def _make_data_folder(settings: Settings) -> None:

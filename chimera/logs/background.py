@@ -73,7 +73,8 @@ class BackgroundHandler(logging.Handler):
         self._render = render
         self._node = node
         self._max_waiting = max_waiting
-        self._queue: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[bytes | threading.Event | None] = queue.SimpleQueue()
+        self._reached: list[threading.Event] = []
         self._written = 0
         self._dropped = 0
         self._told = 0
@@ -99,6 +100,13 @@ class BackgroundHandler(logging.Handler):
         """Counters and what waits."""
         return LogStatistics(self._written, self._dropped, self._queue.qsize())
 
+    def flush(self) -> None:
+        """Wait until what was logged so far is written; at most 3 s. Not for an event loop that serves."""
+        if not self._closed:
+            mark = threading.Event()
+            self._queue.put(mark)
+            mark.wait(_CLOSE_S)
+
     def close(self) -> None:
         """Write what waits and end the thread; at most 3 s."""
         if not self._closed:
@@ -116,6 +124,8 @@ class BackgroundHandler(logging.Handler):
                 self._told += missing
                 batch.append(self._render(self._dropped_line(missing)))
             self._write(batch)
+            while self._reached:
+                self._reached.pop().set()
         self._sink.close()
 
     def _write(self, batch: list[bytes]) -> None:
@@ -129,7 +139,10 @@ class BackgroundHandler(logging.Handler):
         batch: list[bytes] = []
         line = self._queue.get()
         while line is not None:
-            batch.append(line)
+            if isinstance(line, threading.Event):
+                self._reached.append(line)
+            else:
+                batch.append(line)
             if len(batch) >= _MAX_BATCH:
                 return batch, False
             try:

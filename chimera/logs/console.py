@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from .line import LogLine
 
@@ -22,7 +22,7 @@ def console_line(line: LogLine, *, colour: bool = False) -> str:
     """The line without its newline. Control characters are escaped: a message can't draw on the terminal."""
     clock = time.strftime("%H:%M:%S", time.localtime(line.at))
     level = _paint(f"{line.level:<7}", _COLOURS[line.level], colour=colour)
-    name = _paint(line.event or line.logger, "1", colour=colour)
+    name = _paint(f"{line.event or line.logger:<15}", "1", colour=colour)
     head = f"{_paint(clock, '2', colour=colour)} {level} {line.layer:<10} {name}"
     context = {"actor": line.actor, "message_id": line.message_id}
     details = {**{name: value for name, value in context.items() if value}, **line.fields}
@@ -34,7 +34,7 @@ def console_line(line: LogLine, *, colour: bool = False) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
-    text = _plain(str(value))
+    text = _plain(",".join(map(str, cast("list[Any]", value))) if isinstance(value, list) else str(value))
     return f'"{text}"' if " " in text and isinstance(value, str) else text
 
 

@@ -54,6 +54,11 @@ class Logging:
         """Counters by destination: ``stream`` and ``files``."""
         return {name: handler.statistics() for name, handler in self._handlers.items()}
 
+    def flush(self) -> None:
+        """Wait until what was logged so far is written, so that something else may be printed below it."""
+        for handler in self._handlers.values():
+            handler.flush()
+
     def close(self) -> None:
         """Write what waits, take the handlers away, set the levels back. Safe to call twice."""
         for handler in self._handlers.values():

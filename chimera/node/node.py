@@ -178,6 +178,8 @@ class Node:
             "nats-server": self.services.server.url if self.services.server else settings.nats.url,
             "store": settings.store.url or str(settings.node.data / "chimera.sqlite"),
             "bridge": ", ".join(self.http_urls().values()),
+            "bus": self.parts.bus.statistics().url if self.parts.bus else "",
+            "projector": "stream KPI into the store",
             "sandbox": f"{self.parts.sandbox.statistics().workers} worker processes" if self.parts.sandbox else "",
         }
         cell = self.system.cells.get(name)
