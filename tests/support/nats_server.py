@@ -47,6 +47,12 @@ class NatsServer:
         self._config.write_text(_CONFIG.format(port=self.port, folder=folder, extra=extra))
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """The process that runs now."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start it and wait until it answers."""
         with (self.folder / "log").open("ab") as log:

@@ -1,0 +1,57 @@
+"""``python -m tests.bench [NAME ...] [--quick] [--json FILE]``: measure against peers, say pass or missed.
+
+The exit code is 1 if a target is missed, 2 for wrong arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from tests.bench import actors, bridge, local_ask, nats_ask, predict, sandbox, start, supervision, tell
+from tests.bench.figures import Benchmark, Figure
+from tests.bench.report import lines, write
+
+MODULES = (nats_ask, local_ask, tell, actors, sandbox, predict, bridge, start, supervision)
+BENCHMARKS: dict[str, Benchmark] = {module.BENCHMARK.name: module.BENCHMARK for module in MODULES}
+
+
+def main() -> int:
+    """Run what was asked for, or all."""
+    options = _options()
+    results: dict[str, list[Figure]] = {}
+    for name in options.names or BENCHMARKS:
+        began = time.monotonic()
+        results[name] = BENCHMARKS[name].run(options.quick)
+        title = f"{name} ({time.monotonic() - began:.0f} s)"
+        print("\n".join(lines(title, results[name])), flush=True)
+    write(options.json, results, quick=options.quick)
+    missed = [figure for figures in results.values() for figure in figures if not figure.met]
+    held = sum(figure.target is not None for figures in results.values() for figure in figures)
+    print(f"{held - len(missed)} of {held} targets met; written to {options.json}")
+    return 1 if missed else 0
+
+
+def _options() -> argparse.Namespace:
+    about = "\n".join(f"  {name:<12} {benchmark.about}" for name, benchmark in BENCHMARKS.items())
+    parser = argparse.ArgumentParser(
+        prog="bench",
+        description="Measures against peers, interleaved in one run.",
+        epilog=f"benchmarks:\n{about}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="what to measure; all if none is named")
+    parser.add_argument("--quick", action="store_true", help="shorter trials, fewer rounds")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where the results go (bench-results/TIME.json)")
+    options = parser.parse_args()
+    unknown = [name for name in options.names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"there is no benchmark {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}")
+    options.json = options.json or Path("bench-results") / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())
