@@ -261,7 +261,7 @@ class Agent(Actor, name="agent", mailbox=1024, concurrency=256, layer="execution
             ),
             StreamSpec(
                 "KPI", ("chimera.kpi.>",), max_age_s=own.kpi_max_age_s, max_bytes=own.kpi_max_bytes,
-                replicas=own.replicas, telemetry=True,
+                replicas=own.replicas,
             ),
         )  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import random
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +12,18 @@ import msgspec
 
 from chimera.errors import (
     BusDownError,
+    ConflictError,
     ConnectionLostError,
     DeadlineError,
     FencedError,
     NotFoundError,
+    NotRunningError,
     UnavailableError,
 )
 
 from ._api import ATTEMPT_S, Answer, Api, PubAck, read
 from .contract import Appended, StreamSpec
-from .subject import check_name, check_pattern, check_size, check_subject
+from .subject import check_name, check_pattern, check_size, check_subject, matches
 
 if TYPE_CHECKING:
     from ._connection import Connection
@@ -30,10 +33,13 @@ CHUNK_MESSAGES = 256
 CHUNK_BYTES = 1024 * 1024
 """A pipelined chunk stays far below the server's ingest queue, which drops what overflows."""
 
+WHOLE_FROM = 16
+"""Chunks from this size on are stored as one batch: one fsync for all of it, where every message alone costs one."""
+
 MSG_ID = "Nats-Msg-Id"
 EXPECTED_LAST = "Nats-Expected-Last-Subject-Sequence"
 _NS = 1_000_000_000
-_ASYNC_SINCE = (2, 12)
+_BATCHES_SINCE = _ASYNC_SINCE = (2, 12)
 
 
 class StreamState(msgspec.Struct):
@@ -49,6 +55,12 @@ class StreamInfo(Answer):
 
     config: dict[str, Any] = msgspec.field(default_factory=dict[str, Any])
     state: StreamState = msgspec.field(default_factory=StreamState)
+
+
+class BatchAck(PubAck):
+    """The acknowledgement of a batch, and how many messages it speaks for."""
+
+    count: int = 0
 
 
 class RawMessage(msgspec.Struct):
@@ -67,29 +79,37 @@ class LastMessage(Answer):
 class Streams:
     """JetStream's streams over the core connection."""
 
-    def __init__(self, api: Api, hot: HotPath, connection: Connection) -> None:
-        self._api, self._hot, self._connection = api, hot, connection
+    def __init__(self, api: Api, hot: HotPath, connection: Connection, rng: random.Random) -> None:
+        self._api, self._hot, self._connection, self._rng = api, hot, connection, rng
+        self._whole: set[str] = set()
+        """Subjects of declared streams that take batches."""
 
     async def declare(self, spec: StreamSpec) -> None:
         """Create the stream or bring it to ``spec``."""
         check_name(spec.name, "stream")
         for subject in spec.subjects:
             check_pattern(subject)
-        await self.declare_raw(config_of(spec, async_persistence=self._may_persist_async(spec)))
+        lazy = spec.telemetry and spec.replicas == 1 and self._server_is(_ASYNC_SINCE)
+        config = config_of(spec, async_persistence=lazy, batches=not lazy and self._server_is(_BATCHES_SINCE))
+        if (await self.declare_raw(config)).get("allow_atomic"):
+            self._whole.update(spec.subjects)
 
-    async def declare_raw(self, config: Mapping[str, Any]) -> None:
-        """Create a stream or bring it to ``config``; what ``config`` does not name stays as it is."""
+    async def declare_raw(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Create a stream or bring it to ``config``; what that does not name stays as it is. Gives what it is now."""
         name = config["name"]
         try:
             info = await self._api.call(f"STREAM.INFO.{name}", kind=StreamInfo)
         except NotFoundError:
             await self._api.call(f"STREAM.CREATE.{name}", config)
-            return
+            return config
         wanted = {**info.config, **config}
         if "persist_mode" in info.config or "persist_mode" in config:  # it is fixed at creation
             wanted["persist_mode"] = info.config.get("persist_mode", "default")
+        if wanted.get("persist_mode") == "async":  # such a stream takes no batches
+            wanted.pop("allow_atomic", None)
         if wanted != info.config:
             await self._api.call(f"STREAM.UPDATE.{name}", wanted)
+        return wanted
 
     async def state(self, stream: str) -> tuple[int, int, int]:
         """(first sequence, last sequence, messages)."""
@@ -137,15 +157,40 @@ class Streams:
             await self._append_chunk(chunk, deadline)
 
     async def _append_chunk(self, chunk: Sequence[tuple[str, bytes, str]], deadline: float) -> None:
+        whole = len(chunk) >= WHOLE_FROM and any(matches(pattern, chunk[0][0]) for pattern in self._whole)
         while True:
             left = deadline - self._hot.clock.monotonic()
             try:
                 await self._connection.wait_up(left)
-                await self._append_once(chunk, min(left, 2 * ATTEMPT_S))
-                break
+                if whole:
+                    whole = False  # whatever refuses it, or loses the answer: one by one, duplicates are told apart
+                    if await self._append_whole(chunk, min(left, 2 * ATTEMPT_S)):
+                        break
+                else:
+                    await self._append_once(chunk, min(left, 2 * ATTEMPT_S))
+                    break
             except (BusDownError, DeadlineError):
                 if self._hot.clock.monotonic() >= deadline:
                     raise
+
+    async def _append_whole(self, chunk: Sequence[tuple[str, bytes, str]], timeout_s: float) -> bool:
+        """Store a chunk as one atomic batch (ADR-50); false if the stream refuses it."""
+        batch = f"{self._rng.getrandbits(128):032x}"
+        for number, (subject, data, msg_id) in enumerate(chunk[:-1], 1):
+            headers = {MSG_ID: msg_id, "Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)}
+            await self._hot.publish(subject, data, headers=headers)
+        subject, data, msg_id = chunk[-1]
+        headers = {
+            MSG_ID: msg_id,
+            "Nats-Batch-Id": batch,
+            "Nats-Batch-Sequence": str(len(chunk)),
+            "Nats-Batch-Commit": "1",
+        }
+        try:
+            answer = await self._hot.request(subject, data, timeout_s=timeout_s, headers=headers)
+            return read(answer.data, BatchAck).count == len(chunk)
+        except (ConflictError, NotRunningError):
+            return False
 
     async def _append_once(self, chunk: Sequence[tuple[str, bytes, str]], timeout_s: float) -> None:
         client = self._hot.client
@@ -158,19 +203,18 @@ class Streams:
         if self._hot.client is not client:
             raise ConnectionLostError
 
-    def _may_persist_async(self, spec: StreamSpec) -> bool:
+    def _server_is(self, least: tuple[int, int]) -> bool:
         client = self._hot.client
-        if not spec.telemetry or spec.replicas != 1 or client is None:
+        if client is None:
             return False
         try:
             version = client.connected_server_version
-            number = (version.major, version.minor)
         except ValueError:  # a development build
             return False
-        return number >= _ASYNC_SINCE
+        return (version.major, version.minor) >= least
 
 
-def config_of(spec: StreamSpec, *, async_persistence: bool) -> dict[str, Any]:
+def config_of(spec: StreamSpec, *, async_persistence: bool, batches: bool) -> dict[str, Any]:
     """``spec`` in JetStream's words. A full work queue refuses; other streams drop their oldest messages."""
     window = min(spec.duplicate_window_s, spec.max_age_s) if spec.max_age_s else spec.duplicate_window_s
     config: dict[str, Any] = {
@@ -181,6 +225,8 @@ def config_of(spec: StreamSpec, *, async_persistence: bool) -> dict[str, Any]:
     }  # fmt: skip
     if async_persistence:
         config["persist_mode"] = "async"
+    if batches:
+        config["allow_atomic"] = True
     return config
 
 

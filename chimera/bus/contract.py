@@ -59,7 +59,8 @@ class StreamSpec:
         max_bytes: Most bytes kept; -1 = no limit.
         duplicate_window_s: How long a repeated ``Nats-Msg-Id`` is recognised.
         retention: ``limits`` or ``workqueue``.
-        telemetry: True if the fsync profile may be relaxed for it (``persist_mode: async``).
+        telemetry: True if acknowledged messages of its last moment may be lost with the server's process
+            (``persist_mode: async``), for a fraction of the cost.
     """
 
     name: str

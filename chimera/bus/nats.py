@@ -74,7 +74,7 @@ class NatsBus(HotPath):
             options["user_credentials"] = str(credentials)
         self._connection = Connection(self, urls, options, self.clock, self._rng)
         self._api = Api(self, self._connection, self._rng)
-        self._streams = Streams(self._api, self, self._connection)
+        self._streams = Streams(self._api, self, self._connection, self._rng)
         self._stack = AsyncExitStack()
         self._group: anyio.abc.TaskGroup | None = None
 

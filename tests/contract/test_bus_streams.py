@@ -84,6 +84,15 @@ async def test_append_many_stores_all_in_order_once(bus: Bus, stream: str):
     assert [int(data) for _, data in await read_all(bus, stream)] == list(range(700))
 
 
+async def test_append_many_takes_a_chunk_that_is_partly_there(bus: Bus, stream: str):
+    """A group of which some were stored before, in another grouping, adds exactly those that were not."""
+    batch = [(f"{stream}.x", b"%d" % number, f"id{number}") for number in range(60)]
+    await bus.append_many(batch[10:30])
+    await bus.append_many(batch)
+    stored = [int(data) for _, data in await read_all(bus, stream)]
+    assert stored == [*range(10, 30), *range(10), *range(30, 60)]
+
+
 async def test_declare_again_changes_the_limits(bus: Bus, unique: str):
     """Declaring is create-or-update: the same again is fine, new subjects are taken over, messages stay."""
     await bus.declare(StreamSpec(name=unique, subjects=(f"{unique}.a",), telemetry=True, max_age_s=60))

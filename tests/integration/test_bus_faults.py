@@ -291,6 +291,33 @@ async def test_append_across_a_crash_is_stored_once(server: NatsServer, bus: Nat
     assert (await bus.stream_state("S"))[2] == 600
 
 
+@pytest.mark.parametrize("size", [5, 40])
+async def test_acknowledged_groups_survive_a_crash(server: NatsServer, bus: NatsBus, size: int):
+    """Groups that were acknowledged up to the moment of a crash, and across it, are in the stream, once each."""
+    await bus.declare(StreamSpec("GROUPS", ("groups.>",)))
+    acknowledged: list[str] = []
+
+    async def append() -> None:
+        while True:
+            ids = [f"{size}-{len(acknowledged) + number}" for number in range(size)]
+            await bus.append_many([("groups.x", one.encode() * 20, one) for one in ids])
+            acknowledged.extend(ids)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(append)
+        for _ in range(3):
+            before = len(acknowledged)
+            await until(lambda before=before: len(acknowledged) > before + 200)
+            await restart(server, bus)
+        before = len(acknowledged)
+        await until(lambda: len(acknowledged) > before)
+        group.cancel_scope.cancel()
+    async with bus.read("GROUPS") as messages:
+        stored = [(message.headers or {})["Nats-Msg-Id"] async for message in messages]
+    assert set(acknowledged) <= set(stored)
+    assert len(stored) == len(set(stored))
+
+
 async def test_consume_is_back_after_a_crash_and_a_deletion(server: NatsServer, bus: NatsBus):
     """The pull loop goes on after kill -9 and after its consumer was deleted, without waiting out a long pull."""
     await bus.declare(StreamSpec(name="S", subjects=("s",)))
