@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from difflib import get_close_matches
 from typing import Any
@@ -26,13 +27,22 @@ def _run(options: argparse.Namespace) -> int:
     if not options.operation:
         return _list(as_json=options.json)
     operation = find(options.operation)
-    text = sys.stdin.read() if options.body == "-" else options.body
-    body: Any = decode_any(text.encode()) if text.strip() else {}
+    body = _body(sys.stdin.read() if options.body == "-" else options.body, operation)
     from .client import with_client
 
     settings = load_settings(options).settings
     emit_json(with_client(settings, lambda client: client.ask(operation, body, timeout_s=options.timeout)))
     return Exit.DONE
+
+
+def _body(text: str, operation: Operation[Any, Any]) -> Any:
+    if not text.strip():
+        return {}
+    try:
+        return decode_any(text.encode())
+    except BadMessageError as error:
+        example = json.dumps(operation.example)
+        raise BadMessageError(f"the body is no JSON: {error.detail}", hint=f"write it as in: {example}") from error
 
 
 def find(name: str) -> Operation[Any, Any]:
