@@ -94,14 +94,12 @@ class Connection:
             self._counts["reconnects"] += 1
 
     async def drain(self) -> None:
-        """Stop intake, let queued deliveries run, flush; ``DRAIN_S`` at most. ``supervise`` must still be running."""
+        """Stop intake, deliver what is on its way, flush; ``DRAIN_S`` at most. ``supervise`` must still be running."""
         if (link := self._link) is None:
             return
         with anyio.move_on_after(DRAIN_S) as scope:
             await self._table.stop_intake(link)
             await self._pinger.flush()
-            while self._table.waiting():
-                await self._clock.sleep(0)
         if scope.cancelled_caught:
             link.abort()
 
@@ -150,7 +148,7 @@ class Connection:
         return await self._table.add(Interest(subject, queue, guarded(handler, self._failed)), self._link)
 
     async def unsubscribe(self, row: Interest) -> None:
-        """Take a row away; deliveries still queued for it are not made."""
+        """Take a row away; what is on its way to it is not delivered."""
         await self._table.remove(row, self._link)
 
     def new_inbox(self) -> str:
@@ -188,7 +186,7 @@ class Connection:
             left = deadline - self._clock.monotonic()
             if left <= 0:
                 break
-            link = Link(url, self._on_denied, self._failed, self._on_dropped)
+            link = Link(url, self._on_denied, self._failed)
             try:
                 await link.connect(self._options, min(ATTEMPT_S, left))
                 await self._resubscribe(link)
@@ -283,9 +281,6 @@ class Connection:
     def _failed(self, error: BaseException) -> None:
         self._counts["errors"] += 1
         log_failure(error)
-
-    def _on_dropped(self) -> None:
-        self._counts["dropped"] += 1
 
     def _on_denied(self, kind: str, subject: str) -> None:
         self._counts["errors"] += 1

@@ -1,10 +1,9 @@
-"""A handler can't end its own subscription."""
+"""A handler can't end the connection it gets its messages from."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 from chimera.errors import flatten
 
@@ -13,14 +12,16 @@ from .contract import Delivery, Handler
 _log = logging.getLogger("chimera.bus")
 
 
-def guarded(handler: Handler, failed: Callable[[BaseException], None]) -> Callable[[Any], Any]:
-    """``handler`` as the coroutine function that nats-py wants, unable to end its subscription.
+def guarded(handler: Handler, failed: Callable[[BaseException], None]) -> Handler:
+    """``handler``, unable to end the read loop that calls it: what it raises, above all ``CancelledError``, is told."""
 
-    The library stops a subscription for good, and says nothing, when its callback raises ``CancelledError``.
-    """
-
-    async def deliver(delivery: Delivery) -> None:
-        hand(handler, delivery, failed)
+    def deliver(delivery: Delivery) -> None:
+        try:
+            handler(delivery)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - CancelledError above all
+            failed(error)
 
     return deliver
 

@@ -1,7 +1,7 @@
 """The hot path: publish, request, reply inbox. Every microsecond here is paid per message, so it stays in one place.
 
-Only nats-py's public API is used. ``publish`` of that library swallows cancellation whenever it waits, so it is never
-given a reason to wait: room in the outbound buffer is awaited here, and every 64th send yields to the event loop.
+Nothing waits inside nats-py: its ``publish``, used for messages with headers, swallows cancellation whenever it waits.
+Room in the outbound buffer is awaited here, and every 64th send yields to the event loop.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from nats.errors import Error
 from chimera.clock import Clock
 from chimera.errors import BusDownError
 
-from ._client import WireClient
 from ._gathering import Gathering
 from ._replies import Replies, raise_for_status
+from ._wire import WireClient
 from .contract import Delivery, Handler
 from .subject import MAX_SUBJECT_BYTES, check_size, check_subject, is_subject
 
@@ -68,7 +68,10 @@ class HotPath:
         if client.pending_data_size > HIGH_WATER_BYTES or not self._sends & _YIELD_MASK:
             await self._breathe(client)
         try:
-            await client.publish(subject, data, reply, dict(headers) if headers else None)
+            if headers:
+                await client.publish(subject, data, reply, dict(headers))
+            else:
+                client.send(subject, data, reply)
         except Error as error:
             raise BusDownError from error
 
@@ -100,7 +103,10 @@ class HotPath:
         replies = self.replies
         token, future = replies.ask(subject, timeout_s)
         try:  # all in one coroutine: one more layer costs as much as the token
-            await client.publish(subject, data, replies.prefix + token, dict(headers) if headers else None)
+            if headers:
+                await client.publish(subject, data, replies.prefix + token, dict(headers))
+            else:
+                client.send(subject, data, replies.prefix + token)
             delivery = await future
         except Error as error:
             raise BusDownError from error

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-from nats.aio.subscription import Subscription as NatsSubscription
 from nats.errors import Error
 
 from ._client import Link
-
-PENDING_MESSAGES = 65_536
-PENDING_BYTES = 64 * 1024 * 1024
-"""What one subscription may have waiting before messages are dropped (and counted)."""
+from .contract import Handler
 
 
 @dataclass(eq=False)
@@ -23,8 +17,8 @@ class Interest:
 
     subject: str
     queue: str
-    deliver: Callable[[Any], Any]
-    live: NatsSubscription | None = None
+    deliver: Handler
+    sid: int | None = None
     link: Link | None = None
 
 
@@ -46,13 +40,13 @@ class Table:
         return row
 
     async def remove(self, row: Interest, link: Link | None) -> None:
-        """Take a row away; deliveries still queued for it are not made."""
+        """Take a row away; what is on its way to it is not delivered."""
         with contextlib.suppress(ValueError):
             self._rows.remove(row)
-        live, row.live = row.live, None
-        if live is not None and row.link is link:
+        sid, row.sid = row.sid, None
+        if sid is not None and link is not None and row.link is link:
             with contextlib.suppress(Error):
-                await live.unsubscribe()
+                await link.client.unlisten(sid)
 
     async def move(self, link: Link) -> None:
         """Subscribe everything on a new client, also what is added meanwhile.
@@ -67,18 +61,11 @@ class Table:
     async def stop_intake(self, link: Link) -> None:
         """Tell the server to send no more; what is on its way is still handled."""
         for row in self._rows:
-            if row.live is not None and row.link is link:
+            if row.sid is not None and row.link is link:
                 with contextlib.suppress(Error, OSError):
-                    await link.stop_intake(row.live)
-
-    def waiting(self) -> int:
-        """Messages that have arrived and not been handled."""
-        return sum(row.live.pending_msgs for row in self._rows if row.live is not None)
+                    await link.client.unlisten(row.sid, forget=False)
 
 
 async def _subscribe(row: Interest, link: Link) -> None:
     row.link = link
-    row.live = await link.client.subscribe(  # pyright: ignore[reportUnknownMemberType] - a bare Future in nats-py
-        row.subject, queue=row.queue, cb=row.deliver,
-        pending_msgs_limit=PENDING_MESSAGES, pending_bytes_limit=PENDING_BYTES,
-    )  # fmt: skip
+    row.sid = await link.client.listen(row.subject, row.queue, row.deliver)
