@@ -64,7 +64,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", metavar="FOLDER", help="a folder that has the texts (default: fetched into the cache)"
     )
-    parser.add_argument("--limit", type=int, default=0, metavar="N", help="only the first N texts")
+    parser.add_argument("--limit", type=int, default=0, metavar="N", help="only N texts, spread evenly")
     parser.add_argument("--concurrency", type=int, default=32, metavar="N", help="tasks in flight (default 32)")
 
 
@@ -76,7 +76,7 @@ def _run(options: argparse.Namespace) -> int:
     from .dataset import load
 
     texts = load(options.set_name, folder=Path(options.data) if options.data else None)
-    texts = texts[: options.limit] if options.limit else texts
+    texts = spread(texts, options.limit) if options.limit else texts
     settings = load_settings(options).settings
     running = bool(settings.nats.url) or read_run_file(settings.node.data) is not None
     work = _against_running if running else _against_own
@@ -87,6 +87,12 @@ def _run(options: argparse.Namespace) -> int:
     else:
         table(("measured", "value"), list(asdict(report).items()))
     return Exit.DONE if not report.lost and not report.wrong_job_ids else Exit.FAILED
+
+
+def spread(texts: list[Labelled], count: int) -> list[Labelled]:
+    """``count`` of the texts, at equal distances: the sets are not in random order, so the first ones mislead."""
+    count = max(1, min(count, len(texts)))
+    return [texts[number * len(texts) // count] for number in range(count)]
 
 
 async def _against_running(options: Any, settings: Settings, texts: list[Labelled]) -> tuple[Tally, float]:

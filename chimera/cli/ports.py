@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from chimera.errors import StartError
+from chimera.errors import NotRunningError
 
 if TYPE_CHECKING:
     from chimera.config import Settings
@@ -64,10 +64,10 @@ def need_node(answers: dict[str, Answered]) -> None:
     """Refuse to go on if nobody answered at all.
 
     Raises:
-        StartError: With where to look.
+        NotRunningError: With where to look.
     """
     if not any(answer.status for answer in answers.values()):
-        raise StartError(
+        raise NotRunningError(
             "no service answers", hint="start it with: chimera run; see where it should be: chimera config show http."
         )
 
