@@ -63,6 +63,7 @@ class Traffic:
         nats: The same over NATS, all on one connection with the role ``client``.
         make: The body of a question but its ``job_id``, from a number that counts up.
         timeout_s: How long a client waits for an answer.
+        first: The number of the first question: a ``job_id`` asked before is answered from what was stored.
     """
 
     system: RunningSystem
@@ -70,8 +71,9 @@ class Traffic:
     nats: int = 2
     make: Callable[[int], Body] = loves
     timeout_s: float = 10.0
+    first: int = 1
     calls: list[Call] = field(default_factory=list[Call])
-    _asked: int = 0
+    _asked: int = field(init=False, default=0)
     _stop: bool = False
     _group: TaskGroup | None = None
 
@@ -122,8 +124,8 @@ class Traffic:
 
     async def _lane(self, way: Way, ask: Callable[[Body], Awaitable[tuple[str, Body]]]) -> None:
         while not self._stop:
-            self._asked += 1
-            body = {"job_id": f"{way}-{self._asked}", **self.make(self._asked)}
+            number, self._asked = self.first + self._asked, self._asked + 1
+            body = {"job_id": f"{way}-{number}", **self.make(number)}
             began = time.monotonic()
             code, answer = await ask(body)
             self.calls.append(Call(way, body, began, time.monotonic() - began, code, answer))
