@@ -39,7 +39,9 @@ class Pinger:
                 try:
                     if served:
                         await written(client, self._clock)
-                    self.rtt_s = await client.rtt(timeout=_FOR_EVER_S)
+                    sent = self._clock.monotonic()
+                    await client.rtt(timeout=_FOR_EVER_S)  # its own figure is in whole milliseconds on uvloop
+                    self.rtt_s = self._clock.monotonic() - sent
                     done = True
                 finally:
                     _answer(served, done=done)
