@@ -12,9 +12,17 @@ _ROOT = str(Path(__file__).resolve().parents[2])
 
 
 def bare_environment() -> dict[str, str]:
-    """Our import path, and nothing of ours besides: no credentials, no proxies, no user settings."""
+    """Our import path and what we do about bytecode, and nothing besides: no credentials, no proxies, no settings.
+
+    A helper may write bytecode where we would: what only helpers import would be compiled at every start otherwise.
+    """
     paths = [_ROOT, *(str(Path(entry).resolve()) for entry in sys.path if entry)]
-    return {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8"}
+    bare = {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)), "LC_ALL": "C.UTF-8"}
+    if sys.dont_write_bytecode:
+        bare["PYTHONDONTWRITEBYTECODE"] = "1"
+    if sys.pycache_prefix:
+        bare["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
+    return bare
 
 
 def command(module: str, *arguments: str) -> list[str]:

@@ -24,9 +24,10 @@ MAX_FILES = 64
 def main(argv: list[str]) -> int:
     """Serve the socket until it ends: ``worker FD API POOLING MEMORY_BYTES``."""
     descriptor, api, pooling, memory_bytes = argv[1:5]
-    _lock_down()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     link = socket.socket(fileno=int(descriptor))
     residents = Residents(api=api, pooling=pooling == "pooling", memory_bytes=int(memory_bytes))
+    _lock_down()  # after the engine, which may leave its bytecode for the next start; no guest is here yet
     gc.collect()
     gc.freeze()
     with suppress(BrokenPipeError, ConnectionResetError), link:
@@ -63,8 +64,7 @@ def handle(record: tuple[Any, ...], residents: Residents) -> bytes:
 
 
 def _lock_down() -> None:
-    """Give up what a worker never needs. Ctrl-C is the parent's business."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Give up what a worker never needs."""
     for limit, value in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_NOFILE, MAX_FILES)):
         with suppress(OSError, ValueError):
             resource.setrlimit(limit, (value, value))
