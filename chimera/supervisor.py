@@ -56,10 +56,9 @@ class Supervisor:
         self._stopping = False
         self._window = RestartWindow(self.spec.intensity, self.spec.period_s)
         self._exits.clear()
-        own = {spec.id for spec in self.spec.children}
-        self.rows = {child_id: row for child_id, row in self.rows.items() if child_id in own}
-        for spec in self.spec.children:
-            row = self.rows.get(spec.id) or self._add(spec)
+        known, self.rows = self.rows, {}
+        for spec in self.spec.children:  # the table is made anew: in this order, without children added later
+            row = self.rows[spec.id] = known.get(spec.id) or self._add(spec)
             try:
                 await self._start_row(row)
             except BaseException as error:
