@@ -43,6 +43,10 @@ class Workers:
                 return
         self._start_soon(self._work, job)
 
+    def __len__(self) -> int:
+        """Tasks that wait for work."""
+        return len(self._idle)
+
     async def _work(self, first: Any) -> None:
         job: Job | None = first
         while True:

@@ -24,6 +24,7 @@ from chimera.errors import (
 from chimera.testing import EventRecorder
 from tests.contract.conftest import Nodes
 from tests.support.probe import Board, Count, Echo, Fail, Fill, Free, Hold, Look, Note, Other, Probe, Relay
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -50,9 +51,7 @@ class World:
 
     async def settled(self) -> None:
         """Nothing is left of any ask, on either side."""
-        with anyio.fail_after(10):
-            while self.left():
-                await anyio.sleep(0.005)
+        await until(lambda: not self.left())
 
     def left(self) -> list[Any]:
         """What is still open."""
@@ -175,9 +174,7 @@ async def test_a_full_mailbox_answers_at_once(world: World):
 async def waiting(world: World, number: int) -> None:
     """Wait until so many wait in the probe's mailbox."""
     cell = world.host.cells["probe"]
-    with anyio.fail_after(10):
-        while cell.statistics().waiting < number:
-            await anyio.sleep(0.002)
+    await until(lambda: cell.statistics().waiting >= number)
 
 
 async def test_a_deadline_tells_where_the_message_was(world: World):
@@ -248,13 +245,19 @@ async def test_a_stream_gives_everything_to_a_slow_reader(world: World):
     await world.settled()
 
 
+async def read(world: World, message: Count, seen: list[int], timeout_s: float | None = None) -> None:
+    """Read a stream to its end, giving way to others after each element."""
+    async for number in world.asker.ref("probe").stream(message, timeout_s=timeout_s):
+        seen.append(number)
+        await anyio.lowlevel.checkpoint()
+
+
 async def test_a_stream_that_fails_gives_what_came_before(world: World):
     """The reader sees the elements, then the error."""
     await world.start()
     seen: list[int] = []
     with pytest.raises(ConflictError):
-        async for number in world.asker.ref("probe").stream(Count(100, fail_at=7)):
-            seen.append(number)
+        await read(world, Count(100, fail_at=7), seen)
     assert seen == list(range(7))
     await world.settled()
 
@@ -275,8 +278,7 @@ async def test_a_stream_has_the_deadline_it_is_given(world: World):
     """The whole stream is bounded by ``timeout_s``."""
     await world.start()
     with pytest.raises(DeadlineError):
-        async for _ in world.asker.ref("probe").stream(Count(1_000_000_000), timeout_s=0.1):
-            await anyio.lowlevel.checkpoint()
+        await read(world, Count(1_000_000_000), [], timeout_s=0.1)
     await world.board.until("stream over")
     await world.settled()
 
@@ -347,9 +349,7 @@ async def test_stopping_the_system_answers_who_waits(world: World):
 
 async def draining(world: World) -> None:
     """Wait until the probe takes nothing new."""
-    with anyio.fail_after(10):
-        while "probe" in world.host.cells and world.host.cells["probe"].state != "draining":
-            await anyio.sleep(0.002)
+    await until(lambda: "probe" not in world.host.cells or world.host.cells["probe"].state == "draining")
 
 
 @pytest.mark.parametrize("scenario", ["hold", "echo", "stream", "relay"])

@@ -56,7 +56,7 @@ async def test_json_in_json_out_and_msgpack_in_msgpack_out(board: Board, bus: Bu
         ("fill", b'{"size":2000000}', "too-large", "413"),
     ],
 )
-async def test_an_error_has_nats_headers_and_a_problem_as_its_body(
+async def test_an_error_has_nats_headers_and_a_problem_as_its_body(  # noqa: PLR0917 - the table's columns
     board: Board, bus: Bus, verb: str, body: bytes, code: str, status: str
 ):
     """``nats req`` shows what went wrong; an enveloped asker finds it in the envelope."""

@@ -42,7 +42,7 @@ def test_failures_in_a_row_are_counted_from_the_last_quiet_period(times: list[fl
 def test_the_back_off_is_bounded_and_grows(failures: int, seed: int, initial: float, most: float, jitter: float):
     """Between the jittered initial delay and the maximum."""
     backoff = Backoff(initial, most, 2.0, jitter)
-    delay = backoff.delay(failures, random.Random(seed))
+    delay = backoff.delay(failures, random.Random(seed))  # noqa: S311 - jitter
     whole = min(initial * 2.0 ** min(failures, 60), most)
     assert whole * (1 - jitter) - 1e-9 <= delay <= whole <= most
 
@@ -79,12 +79,12 @@ class Leaf(Actor):
         """Note it."""
         self.lives.append(f"+{self.ctx.self_ref.key}")
 
-    async def on_stop(self, reason: str) -> None:
+    async def on_stop(self, reason: str) -> None:  # noqa: ARG002 - the contract's
         """Note it."""
         self.lives.append(f"-{self.ctx.self_ref.key}")
 
     @handles
-    async def break_(self, message: Break) -> str:
+    async def break_(self, message: Break) -> str:  # noqa: ARG002 - the contract's
         """Fail."""
         raise ValueError("broken")
 
@@ -124,7 +124,8 @@ def test_a_tree_under_random_failures_keeps_its_order(drawn: Any, failures: list
 
     async def run() -> None:
         clock, lives = ManualClock(), list[str]()
-        async with System(clock=clock, rng=random.Random(0)) as system:
+        rng = random.Random(0)  # noqa: S311 - jitter
+        async with System(clock=clock, rng=rng) as system:
             root = await system.start(_spec(drawn, lives, "r"))
             for pick, pause in failures:
                 names = sorted(system.cells)

@@ -176,3 +176,13 @@ class Probe(Actor, mailbox=4):
 
 class Other(Probe):
     """A second one under another name."""
+
+
+class Breaker(Probe):
+    """Breaks when the gate opens."""
+
+    @handles
+    async def hold(self, message: Hold) -> str:  # noqa: ARG002 - the contract's
+        """Wait and fail."""
+        await self.board.gate.wait()
+        raise ValueError("broken")

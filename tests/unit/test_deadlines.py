@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from chimera.deadlines import RESOLUTION_S, Deadlines
@@ -24,9 +27,9 @@ class Item:
 class HastyClock(ManualClock):
     """Rings half a slot early, as timers that count whole milliseconds do."""
 
-    def call_later(self, delay: float, callback: object) -> object:  # type: ignore[override] - only forwards
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Any:
         """Too early."""
-        return super().call_later(delay * 0.5, callback)  # type: ignore[arg-type] - the same
+        return super().call_later(delay * 0.5, callback)
 
 
 async def test_an_item_expires_once_after_its_deadline():

@@ -57,22 +57,22 @@ class Child(Actor):
             await anyio.sleep_forever()
         self.diary.lines.append(f"+{key}")
 
-    async def on_stop(self, reason: str) -> None:
+    async def on_stop(self, reason: str) -> None:  # noqa: ARG002 - the contract's
         """Note it."""
         self.diary.lines.append(f"-{self.ctx.self_ref.key}")
 
     @handles
-    async def break_(self, message: Break) -> str:
+    async def break_(self, message: Break) -> str:  # noqa: ARG002 - the contract's
         """Fail."""
         raise ValueError("broken")
 
     @handles
-    async def ping(self, message: Ping) -> int:
+    async def ping(self, message: Ping) -> int:  # noqa: ARG002 - the contract's
         """Which instance."""
         return self.number
 
     @handles
-    async def spawn(self, message: Spawn) -> None:
+    async def spawn(self, message: Spawn) -> None:  # noqa: ARG002 - the contract's
         """Begin."""
         self.ctx.spawn(self._fail)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import cast
+
 import anyio
 import pytest
 
@@ -31,7 +34,7 @@ class Job:
 async def test_a_cancelled_job_is_called_again_and_its_worker_lives():
     """The rest of its work runs undisturbed, and so does the next job."""
     async with anyio.create_task_group() as group:
-        workers = Workers(group.start_soon)
+        workers = Workers(cast("Callable[..., None]", group.start_soon))
         first, second = Job(cancel=True), Job()
         workers.run(first)
         await settle()
@@ -45,11 +48,11 @@ async def test_a_cancelled_job_is_called_again_and_its_worker_lives():
 async def test_no_more_than_a_bounded_number_wait_idle():
     """A burst leaves few tasks behind."""
     async with anyio.create_task_group() as group:
-        workers = Workers(group.start_soon)
+        workers = Workers(cast("Callable[..., None]", group.start_soon))
         jobs = [Job() for _ in range(3 * IDLE)]
         for job in jobs:
             workers.run(job)
         await settle()
         assert all(job.done for job in jobs)
-        assert len(workers._idle) == IDLE
+        assert len(workers) == IDLE
         group.cancel_scope.cancel()
