@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Protocol
 
 from .clock import Clock, Timer
@@ -10,7 +9,7 @@ from .clock import Clock, Timer
 RESOLUTION_S = 0.01
 """Deadlines fire up to this much late, never early. A timer per ask would cost three times the ask itself."""
 
-
+_PER_S = 1 / RESOLUTION_S
 _ROUNDING_S = 1e-6
 
 
@@ -34,7 +33,7 @@ class Deadlines:
 
     def add(self, deadline: float, item: Expiring) -> None:
         """Expire ``item`` at ``deadline`` (seconds of the clock's monotonic time)."""
-        slot = math.ceil(deadline / RESOLUTION_S)
+        slot = int(deadline * _PER_S) + 1
         bucket = self._buckets.get(slot)
         if bucket is None:
             bucket = self._buckets[slot] = set()
@@ -44,7 +43,7 @@ class Deadlines:
 
     def discard(self, deadline: float, item: Expiring) -> None:
         """Forget ``item``, which was added with ``deadline``."""
-        bucket = self._buckets.get(math.ceil(deadline / RESOLUTION_S))
+        bucket = self._buckets.get(int(deadline * _PER_S) + 1)
         if bucket is not None:
             bucket.discard(item)
 

@@ -35,6 +35,7 @@ from .wire import (
 )
 
 if TYPE_CHECKING:
+    from .ref import Ref
     from .remote import Remote
 
 CREDIT_TIMEOUT_S = 30.0
@@ -44,7 +45,7 @@ FLOOD = 4 * WINDOW
 """Unread elements that show a sender to disregard the window."""
 
 
-def _raise_status(delivery: Delivery, target: str) -> None:
+def _raise_status(delivery: Delivery, target: Ref) -> None:
     status = (delivery.headers or {}).get("Status", "")
     if status.startswith("503"):
         raise NotRunningError(f"{target} is not running")
@@ -62,7 +63,7 @@ class RemoteAsk:
 
     __slots__ = ("_kind", "future", "streamed", "target")
 
-    def __init__(self, target: str, kind: Any) -> None:
+    def __init__(self, target: Ref, kind: Any) -> None:
         self.target = target
         self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.streamed = False
@@ -99,7 +100,7 @@ class RemoteStream:
 
     __slots__ = ("_error", "_items", "_kind", "_readable", "over", "target")
 
-    def __init__(self, target: str, kind: Any) -> None:
+    def __init__(self, target: Ref, kind: Any) -> None:
         self.target = target
         self.over = False
         self._kind = kind
@@ -169,7 +170,13 @@ class RemoteSink:
         except _UNENCODABLE as error:
             await self.error(CrashedError(f"the answer can't be encoded: {flatten(error)}"))
             raise
-        await self._send(data)
+        try:  # as ``_send``, which is one more layer
+            await self._remote.bus.publish(self._reply, data)
+        except TooLargeError as error:
+            error.executed = "maybe"  # the handler ran, only its answer does not fit
+            await self.error(error)
+        except ChimeraError:
+            self._remote.unanswered += 1  # as in ``_publish``
 
     async def chunk(self, value: Any) -> None:
         """One element; every ``WINDOW``-th waits until the reader has come so far."""

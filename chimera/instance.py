@@ -103,26 +103,28 @@ class Instance:
         cell.turns.add(turn)
         current_turn.set(turn)
         started = time.perf_counter()
-        try:
-            await self._handle(turn)
-        finally:
-            turn.scope = None
-            cell.finished(turn, time.perf_counter() - started)
-
-    async def _handle(self, turn: Turn) -> None:
-        spec = turn.spec
-        handler = getattr(self.actor, spec.method)
-        try:
-            if spec.streams:
+        handler = getattr(self.actor, turn.spec.method)
+        try:  # all in one coroutine: every layer costs a tenth of a local ask
+            if turn.spec.streams:
                 await self._stream(turn, handler)
             else:
-                await self._answer(turn, await handler(turn.message))
+                answer = await handler(turn.message)
+                future = turn.future
+                if future is None or cell.system.strict_local:
+                    await self._answer(turn, answer)
+                else:
+                    turn.stage = "done"
+                    if not future.done():
+                        future.set_result(answer)
         except asyncio.CancelledError as error:
             await self._cancelled(turn, error)
         except ChimeraError as error:
             await self._answer_error(turn, error)
         except Exception as error:  # noqa: BLE001 - this is the supervisor's boundary: any failure is a crash
             await self._crash(turn, error)
+        finally:
+            turn.scope = None
+            cell.finished(turn, time.perf_counter() - started)
 
     async def _cancelled(self, turn: Turn, error: BaseException) -> None:
         """Tell apart: the turn was aborted; the node ends; the handler met a future that somebody else cancelled."""

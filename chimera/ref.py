@@ -32,9 +32,7 @@ class Ref:
     @property
     def subject(self) -> str:
         """Subject prefix that the target listens under, without the verb."""
-        if self.node:
-            return f"{node_subject(self.node)}.{self.actor}.{self.key or '-'}"
-        return f"{PREFIX}.{self.actor}.{self.key}" if self.key else f"{PREFIX}.{self.actor}"
+        return subject_prefix(self.actor, self.key, self.node)
 
     async def ask(self, message: Request[R], *, timeout_s: float | None = None) -> R:
         """Send and wait for the answer.
@@ -65,8 +63,7 @@ class Ref:
         return self.system.stream_ref(self, message, timeout_s)
 
     def __str__(self) -> str:
-        name = f"{self.actor}/{self.key}" if self.key else self.actor
-        return f"{name}@{self.node}" if self.node else name
+        return address_of(self.actor, self.key, self.node)
 
     __repr__ = __str__
 
@@ -75,6 +72,19 @@ class Ref:
 
     def __hash__(self) -> int:
         return hash(str(self))
+
+
+def address_of(actor: str, key: str = "", node: str = "") -> str:
+    """``actor[/key][@node]``."""
+    name = f"{actor}/{key}" if key else actor
+    return f"{name}@{node}" if node else name
+
+
+def subject_prefix(actor: str, key: str = "", node: str = "") -> str:
+    """What the subjects of an address begin with, without the verb."""
+    if node:
+        return f"{node_subject(node)}.{actor}.{key or '-'}"
+    return f"{PREFIX}.{actor}.{key}" if key else f"{PREFIX}.{actor}"
 
 
 def parse_address(text: str) -> tuple[str, str, str]:

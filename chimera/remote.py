@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from subjects import PREFIX, Message, is_token, operation_of
@@ -13,7 +15,7 @@ from .actor import HandlerSpec, reply_type, snake_case
 from .bus.contract import Bus, Delivery, Subscription
 from .errors import BadMessageError, ChimeraError, ConnectionLostError, NotRunningError, OverloadedError
 from .exchange import RemoteAsk, RemoteSink, RemoteStream
-from .ref import Ref
+from .ref import Ref, address_of, subject_prefix
 from .turn import Turn
 from .wire import check_body, codec_of, decode, encode, is_envelope, pack_request, unpack_request
 
@@ -54,6 +56,8 @@ class Remote:
         """Stop listening and fail what still waits."""
         for subscription in self._subscriptions:
             await subscription.unsubscribe()
+        with suppress(ChimeraError):  # until the server knows, it sends asks here, where nobody answers any more
+            await self.bus.flush(1.0)
         self._on_state("closed")
 
     async def listen(self, cell: Cell) -> None:
@@ -73,9 +77,9 @@ class Remote:
 
     async def ask(self, ref: Ref, message: Message, deadline: float, chain: tuple[str, ...], trace: str) -> Any:
         """One answer from elsewhere."""
-        ask = RemoteAsk(str(ref), reply_type(type(message)))
+        ask = RemoteAsk(ref, reply_type(type(message)))
         system = self.system
-        subject = self._subject(ref, message)
+        subject = subject_of(ref.actor, ref.key, ref.node, type(message))
         data = self._pack(message, deadline, chain, trace)
         reply = self.bus.open_reply(ask.take, subject)
         self.asks.add(ask)
@@ -96,14 +100,16 @@ class Remote:
 
     async def tell(self, ref: Ref, message: Message, trace: str) -> None:
         """Send without an answer."""
-        await self.bus.publish(self._subject(ref, message), self._pack(message, None, (), trace))
+        await self.bus.publish(
+            subject_of(ref.actor, ref.key, ref.node, type(message)), self._pack(message, None, (), trace)
+        )
 
     async def stream(
         self, ref: Ref, message: Message, deadline: float | None, chain: tuple[str, ...]
     ) -> AsyncGenerator[Any]:
         """A streamed answer from elsewhere; credit is given back every ``WINDOW`` elements."""
-        stream = RemoteStream(str(ref), reply_type(type(message)))
-        subject = self._subject(ref, message)
+        stream = RemoteStream(ref, reply_type(type(message)))
+        subject = subject_of(ref.actor, ref.key, ref.node, type(message))
         data = self._pack(message, deadline, chain, "")
         reply = self.bus.open_reply(stream.take, subject)
         self.asks.add(stream)
@@ -128,13 +134,6 @@ class Remote:
         clock = self.system.clock
         until = None if deadline is None else int((clock.time() + deadline - clock.monotonic()) * 1000)
         return pack_request(message, deadline=until, chain=chain, trace=trace)
-
-    def _subject(self, ref: Ref, message: Message) -> str:
-        if not all(is_token(token) for token in (ref.actor, ref.key or "-", ref.node or "-")):
-            raise BadMessageError(f"{ref} is no address", hint="names and keys match [A-Za-z0-9_-]{1,64}")
-        kind = type(message)
-        operation = operation_of(kind)
-        return f"{ref.subject}.{operation.verb if operation else snake_case(kind.__name__)}"
 
     async def _cancel(self, reply: str) -> None:
         try:
@@ -209,3 +208,18 @@ class Remote:
             return
         for ask in list(self.asks):
             ask.fail(ConnectionLostError(f"the connection to NATS was lost while {ask.target} was asked"))
+
+
+@lru_cache(maxsize=4096)
+def subject_of(actor: str, key: str, node: str, kind: type[Message]) -> str:
+    """The subject that messages of this type have at this address.
+
+    Raises:
+        BadMessageError: If it is no address.
+    """
+    if not all(is_token(token) for token in (actor, key or "-", node or "-")):
+        raise BadMessageError(
+            f"{address_of(actor, key, node)} is no address", hint="names and keys match [A-Za-z0-9_-]{1,64}"
+        )
+    operation = operation_of(kind)
+    return f"{subject_prefix(actor, key, node)}.{operation.verb if operation else snake_case(kind.__name__)}"

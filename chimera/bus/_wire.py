@@ -67,10 +67,17 @@ class WireClient(Client):
         """
         if self.is_closed:
             raise ConnectionClosedError
-        size = len(data)
-        command = b"%b%b%b" % (f"PUB {subject} {reply} {size}\r\n".encode(), data, _END)
-        self._pending.append(command)
-        self._pending_data_size += len(command)
+        size, head = len(data), f"PUB {subject} {reply} {len(data)}\r\n".encode()
+        pending = cast("list[bytes | bytearray]", self._pending)
+        # one buffer: writing many small ones costs more than making them. The flusher takes the list away as a whole
+        if pending and type(last := pending[-1]) is bytearray:
+            last += head
+        else:
+            last = bytearray(head)
+            pending.append(last)
+        last += data
+        last += _END
+        self._pending_data_size += len(head) + size + 2
         stats = self.stats
         stats["out_msgs"] += 1
         stats["out_bytes"] += size
