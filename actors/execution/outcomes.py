@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from math import ceil
 
 import anyio
 import msgspec
@@ -82,11 +83,15 @@ class Outbox:
             pause = min(pause * 2, _LONGEST_PAUSE_S)
 
     async def flush(self) -> bool:
-        """Send everything now; false if the bus would not take it. Then it stays, to be sent again as it was."""
+        """Send all that waits now; false if the bus would not take it. Then it stays, to be sent again as it was.
+
+        What comes meanwhile waits for the next time: one group a task would cost the server a sync and the projector a
+        transaction each.
+        """
         async with self._lock:
             self._wake = anyio.Event()
             self._tell_overflow()
-            while len(self):
+            for _ in range(ceil(len(self) / _GROUP)):
                 if not await self._send_group():
                     self._wake.set()
                     return False
