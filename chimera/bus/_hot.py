@@ -1,7 +1,7 @@
 """The hot path: publish, request, reply inbox. Every microsecond here is paid per message, so it stays in one place.
 
-Nothing waits inside nats-py: its ``publish``, used for messages with headers, swallows cancellation whenever it waits.
-Room in the outbound buffer is awaited here, and every 64th send yields to the event loop.
+Nothing waits inside nats-py, whose ``publish`` swallows cancellation whenever it does: room in the outbound buffer is
+awaited here, and every 64th send yields to the event loop.
 """
 
 from __future__ import annotations
@@ -68,10 +68,7 @@ class HotPath:
         if client.pending_data_size > HIGH_WATER_BYTES or not self._sends & _YIELD_MASK:
             await self._breathe(client)
         try:
-            if headers:
-                await client.publish(subject, data, reply, dict(headers))
-            else:
-                client.send(subject, data, reply)
+            client.send(subject, data, reply, headers)
         except Error as error:
             raise BusDownError from error
 
@@ -103,10 +100,7 @@ class HotPath:
         replies = self.replies
         token, future = replies.ask(subject, timeout_s)
         try:  # all in one coroutine: one more layer costs as much as the token
-            if headers:
-                await client.publish(subject, data, replies.prefix + token, dict(headers))
-            else:
-                client.send(subject, data, replies.prefix + token)
+            client.send(subject, data, replies.prefix + token, headers)
             delivery = await future
         except Error as error:
             raise BusDownError from error

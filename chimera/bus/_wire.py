@@ -9,12 +9,14 @@ buffer. Connecting, credentials, pings, errors and the flusher stay the library'
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, cast
 
 from nats.aio.client import Client
 from nats.errors import ConnectionClosedError, ProtocolError
 from nats.protocol.parser import Parser
 
+from ._headers import read_headers, write_headers
 from .contract import Delivery, Handler
 
 _LONGEST_LINE = 1024 * 1024
@@ -59,15 +61,20 @@ class WireClient(Client):
             raise ConnectionClosedError
         await self._send_unsubscribe(sid)
 
-    def send(self, subject: str, data: bytes, reply: str) -> None:
-        """Publish without headers: into the outbound buffer, which the flusher empties in the loop's next round.
+    def send(self, subject: str, data: bytes, reply: str, headers: Mapping[str, str] | None = None) -> None:
+        """Publish: into the outbound buffer, which the flusher empties in the loop's next round.
 
         Raises:
             ConnectionClosedError: If the client is closed.
         """
         if self.is_closed:
             raise ConnectionClosedError
-        size, head = len(data), f"PUB {subject} {reply} {len(data)}\r\n".encode()
+        size = len(data)
+        if headers:
+            block = write_headers(headers)
+            head = f"HPUB {subject} {reply} {len(block)} {len(block) + size}\r\n".encode() + block
+        else:
+            head = f"PUB {subject} {reply} {size}\r\n".encode()
         pending = cast("list[bytes | bytearray]", self._pending)
         # one buffer: writing many small ones costs more than making them. The flusher takes the list away as a whole
         if pending and type(last := pending[-1]) is bytearray:
@@ -93,10 +100,6 @@ class WireClient(Client):
         handler = self._handlers.get(sid)
         if handler is not None:
             handler(Delivery(subject.decode(), data, reply.decode(), headers))
-
-    async def headers_of(self, block: bytes) -> dict[str, str] | None:
-        """A block of headers as nats-py reads it: ``Status`` and ``Description`` stand for the first line."""
-        return await self._process_headers(block)  # pyright: ignore[reportUnknownMemberType] - nats-py's
 
     async def _process_pong(self) -> None:
         """Take the answer to a ping that was given up: nats-py would set the cancelled future's result, and stop."""
@@ -153,7 +156,7 @@ class WireParser(Parser):
             end, middle = body + int(size), body + int(split)
             if end + 2 > len(data):
                 return -1
-            headers = await self._client.headers_of(data[body:middle])
+            headers = read_headers(data[body:middle])
             self._client.arrived(int(sid), subject, reply[0] if reply else b"", data[middle:end], headers)
         else:
             await super().parse(data[start:body])
