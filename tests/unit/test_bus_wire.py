@@ -17,12 +17,12 @@ pytestmark = pytest.mark.anyio
 
 STREAM = (
     b"MSG a.b 1 5\r\nhello\r\n+OK\r\nMSG a.c 2 _INBOX.1 0\r\n\r\n"
-    b"HMSG a.b 1 reply 21 23\r\nNATS/1.0\r\nName: v\r\n\r\n\r\nx\r\r\nMSG a.b 9 2\r\nno\r\nMSG a.b 1 7\r\nMSG a 1\r\n"
+    b"HMSG a.b 1 reply 21 25\r\nNATS/1.0\r\nName: v\r\n\r\n\r\nx\r\r\nMSG a.b 9 2\r\nno\r\nMSG a.b 1 7\r\nMSG a 1\r\n"
 )
 EXPECTED = [
     Delivery("a.b", b"hello"),
     Delivery("a.c", b"", "_INBOX.1"),
-    Delivery("a.b", b"x\r", "reply", {"Name": "v"}),
+    Delivery("a.b", b"\r\nx\r", "reply", {"Name": "v"}),
     Delivery("a.b", b"MSG a 1"),
 ]
 
