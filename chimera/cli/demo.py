@@ -85,7 +85,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.json:
         emit_json(asdict(report))
     else:
-        table(("measured", "value"), list(asdict(report).items()))
+        table(("measured", "value"), _lines(report))
     return Exit.DONE if not report.lost and not report.wrong_job_ids else Exit.FAILED
 
 
@@ -188,6 +188,21 @@ def _report(tally: Tally, texts: int, seconds: float, concurrency: int) -> Repor
         concurrency=concurrency,
         errors=tally.errors,
     )
+
+
+def _lines(report: Report) -> list[tuple[str, str]]:
+    errors = f", errors {report.errors}" if report.errors else ""
+    return [
+        (
+            "answered",
+            f"{report.answered} of {report.texts} texts, {report.retried_when_overloaded} after a retry{errors}",
+        ),
+        ("lost", f"{report.lost}, and {report.wrong_job_ids} with a wrong job_id"),
+        ("accuracy", f"{report.sign_accuracy:.1%} of {report.judged} texts have the sign that people gave them"),
+        ("correlation", f"{report.correlation:.3f} with the mean of the human ratings"),
+        ("latency", f"p50 {report.p50_ms} ms, p95 {report.p95_ms} ms, p99 {report.p99_ms} ms"),
+        ("throughput", f"{report.per_second:,.0f} tasks a second, {report.concurrency} in flight, over NATS"),
+    ]
 
 
 COMMAND = Command("demo", "stream labelled texts through the system and measure", "chimera demo", _arguments, _run)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chimera.errors import ChimeraError
@@ -110,7 +112,7 @@ def _hints(node: Node) -> list[str]:
     lines = ["", "  try"]
     if base:
         lines.append(f"    curl -X POST {base}/predict -d {_body('1', 'I love this!')}")
-    lines.append(f"    chimera call agent.predict {_body('2', 'terrible')} {_where(settings)}")
+    lines.append(f"    {_program()} call agent.predict {_body('2', 'terrible')} {_where(settings)}")
     if node.services.server is not None:
         home = shlex.quote(str(settings.node.data.absolute() / "cli"))
         ask = f"req chimera.agent.predict {_body('3', 'not bad at all')}"
@@ -122,6 +124,16 @@ def _hints(node: Node) -> list[str]:
 
 def _body(job_id: str, text: str) -> str:
     return shlex.quote(f'{{"job_id":"{job_id}","input":{{"text":"{text}"}}}}')
+
+
+def _program() -> str:
+    """How the command is typed here: by its name if the shell finds it, else by its path."""
+    if shutil.which("chimera"):
+        return "chimera"
+    beside = Path(sys.executable).with_name("chimera")
+    if not beside.exists():
+        return f"{shlex.quote(sys.executable)} -m chimera"
+    return shlex.quote(str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside))
 
 
 def _where(settings: Settings) -> str:
