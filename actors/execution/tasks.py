@@ -199,7 +199,7 @@ class TaskRunner:
         total_s = self._now() - task.began
         return Prediction(
             job_id=task.message.job_id, agent=task.message.agent, release=task.release, output=output, node=self._node,
-            timings=Timings(queue_ms=task.queue_s * 1e3, run_ms=task.run_s * 1e3, total_ms=total_s * 1e3),
+            timings=Timings(queue_ms=_ms(task.queue_s), run_ms=_ms(task.run_s), total_ms=_ms(total_s)),
         )  # fmt: skip
 
     def _record(self, runtime: AgentRuntime, task: _Task) -> None:
@@ -228,3 +228,8 @@ class TaskRunner:
 
     def _trouble(self, message: str) -> None:
         self._report("wasm-runtime", message, level="warning")
+
+
+def _ms(seconds: float) -> float:
+    """Milliseconds for an answer, to the microsecond: more digits would be noise."""
+    return round(seconds * 1e3, 3)
