@@ -216,7 +216,7 @@ async def test_leaving_a_queue_group_loses_nothing(server: NatsServer):
 
 
 async def test_a_flood_arrives_whole_and_in_order(bus: NatsBus):
-    """Nothing is queued between the socket and a handler that could overflow; messages cut by reads are put together."""
+    """Nothing between socket and handler can overflow; messages cut by reads are put together."""
     got: list[bytes] = []
     await bus.subscribe("hello", lambda delivery: got.append(delivery.data))
     sent = [bytes([number % 251]) * (number % 3000) for number in range(5000)]
