@@ -114,6 +114,13 @@ def test_context_ends_with_its_block(logs: Logging, stream: io.StringIO):
     assert "actor" not in lines_of(stream)[0]
 
 
+def test_flush_waits_for_what_was_logged(logs: Logging, stream: io.StringIO):
+    """After ``flush`` the line is written, so that a table may be printed below it."""
+    log_event("node-started", "node", "here", "info", {})
+    logs.flush()
+    assert "node-started" in stream.getvalue()
+
+
 def test_level_is_respected_and_can_change(logs: Logging, stream: io.StringIO):
     """Debug events are left out at info, and come after the level is lowered."""
     event(EventName.MEMORY_USAGE, Layer.NODE, "hidden", level="debug")
