@@ -32,6 +32,7 @@ from .wire import (
     pack_problem,
     pack_value,
     unpack_reply,
+    value_of,
 )
 
 if TYPE_CHECKING:
@@ -76,11 +77,14 @@ class RemoteAsk:
         try:
             if delivery.headers:
                 _raise_status(delivery, self.target)
-            reply = unpack_reply(delivery.data)
-            if reply.kind != VALUE:
-                self.streamed = True
-                raise BadMessageError(f"{self.target} streams its answers", hint="read it with stream(...)")
-            self.future.set_result(decode(reply.body, self._kind, "msgpack"))
+            value = value_of(delivery.data)
+            if value is None:
+                reply = unpack_reply(delivery.data)
+                if reply.kind != VALUE:
+                    self.streamed = True
+                    raise BadMessageError(f"{self.target} streams its answers", hint="read it with stream(...)")
+                value = reply.body
+            self.future.set_result(decode(value, self._kind, "msgpack"))
         except ChimeraError as error:
             self.fail(error)
 

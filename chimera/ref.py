@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import AsyncIterator, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from subjects import PREFIX, Message, Request
 from subjects.control import node_subject
@@ -34,7 +34,7 @@ class Ref:
         """Subject prefix that the target listens under, without the verb."""
         return subject_prefix(self.actor, self.key, self.node)
 
-    async def ask(self, message: Request[R], *, timeout_s: float | None = None) -> R:
+    def ask(self, message: Request[R], *, timeout_s: float | None = None) -> Coroutine[Any, Any, R]:
         """Send and wait for the answer.
 
         Inside a handler the wait is bounded by the turn's own deadline as well, and the target knows who waits.
@@ -47,7 +47,7 @@ class Ref:
             CrashedError: The handler failed; its supervisor deals with the actor.
             ChimeraError: Whatever else of the closed list the handler answered.
         """
-        return await self.system.ask_ref(self, message, timeout_s)
+        return self.system.ask_ref(self, message, timeout_s)
 
     async def tell(self, message: Message) -> None:
         """Send without an answer: at most once.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from subjects import PREFIX, Message, is_token, operation_of
@@ -65,7 +65,7 @@ class Remote:
         name = cell.kind.actor_name
         subject = f"{PREFIX}.{name}.{cell.key}.*" if cell.key else f"{PREFIX}.{name}.*"
         queue = "" if cell.key else name
-        self._cells[id(cell)] = await self.bus.subscribe(subject, lambda d: self._to_cell(cell, d), queue=queue)
+        self._cells[id(cell)] = await self.bus.subscribe(subject, partial(self._to_cell, cell), queue=queue)
 
     async def unlisten(self, cell: Cell) -> None:
         """Take no more; what is in the mailbox stays."""

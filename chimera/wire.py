@@ -40,6 +40,9 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, TypeErro
 
 REQUEST, VALUE, PROBLEM, CHUNK, END = range(5)
 
+_VALUE_HEAD = bytes([0x92, VALUE])
+"""How a packed ``(VALUE, value)`` begins."""
+
 
 class Envelope(msgspec.Struct, array_like=True, frozen=True):
     """A request between nodes. ``message`` is still encoded: only the receiving handler knows its type."""
@@ -189,6 +192,11 @@ def pack_end() -> bytes:
 def pack_problem(error: ChimeraError) -> bytes:
     """The bytes of a failed answer."""
     return _msgpack.encode((PROBLEM, error.problem()))
+
+
+def value_of(body: bytes) -> bytes | None:
+    """The encoded value of an answer that is packed as we do it, without a look at it; else ``None``."""
+    return body[2:] if body.startswith(_VALUE_HEAD) else None
 
 
 def unpack_reply(body: bytes) -> ReplyEnvelope:

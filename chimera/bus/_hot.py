@@ -18,7 +18,7 @@ from ._gathering import Gathering
 from ._replies import Replies, raise_for_status
 from ._wire import WireClient
 from .contract import Delivery, Handler
-from .subject import MAX_SUBJECT_BYTES, check_size, check_subject, is_subject
+from .subject import check_size, check_subject
 
 HIGH_WATER_BYTES = 2 * 1024 * 1024
 """Unsent bytes above which senders wait."""
@@ -37,6 +37,7 @@ class HotPath:
         self._inbox = inbox
         self._max_payload = 1024 * 1024
         self._sends = 0
+        self._checked: str | None = None
 
     @property
     def inbox(self) -> str:
@@ -63,7 +64,7 @@ class HotPath:
     ) -> None:
         """Send at most once. Honours cancellation."""
         client = self._ready(subject, data, headers)
-        if reply and (not is_subject(reply) or len(reply) > MAX_SUBJECT_BYTES):
+        if reply:
             check_subject(reply)
         if client.pending_data_size > HIGH_WATER_BYTES or not self._sends & _YIELD_MASK:
             await self._breathe(client)
@@ -73,8 +74,9 @@ class HotPath:
             raise BusDownError from error
 
     def _ready(self, subject: str, data: bytes, headers: Mapping[str, str] | None) -> WireClient:
-        if not is_subject(subject) or len(subject) > MAX_SUBJECT_BYTES:
+        if subject is not self._checked:
             check_subject(subject)
+            self._checked = subject
         if headers or len(data) > self._max_payload:
             check_size(data, headers, self._max_payload)
         if self.client is None:
