@@ -213,5 +213,5 @@ class Acts:
             self._facts.add(RELEASED, fact)
         text = f"{fact.agent}: {fact.act}, release {now.candidate if fact.act == 'candidate' else now.live}"
         self._report("release-changed", text, agent=fact.agent, act=fact.act, live=now.live, share=now.share, by=by)
-        if fact.act in {"deployed", "candidate", "registered"}:
+        if fact.act in {"deployed", "candidate"}:
             self._report("genome-update", text, agent=fact.agent, release=now.candidate or now.live)

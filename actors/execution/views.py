@@ -49,9 +49,9 @@ def layer_health(
     checks = {f"agent:{runtime.name}": _agent_check(runtime, now) for runtime in runtimes}
     checks |= {f"book:{key}": f"warn: {text}" for key, text in unreadable.items()}
     checks |= {f"outbox:{name}": _outbox_check(outbox) for name, outbox in outboxes.items()}
-    checks["sandbox"] = "pass" if sandbox.workers else "fail: no worker is running"
-    checks["bus"] = "pass" if bus_state == "connected" else f"warn: {bus_state}"
-    checks["store"] = "pass" if store == "ok" else f"warn: {store}"
+    checks["sandbox"] = "ok" if sandbox.workers else "fail: no worker is running"
+    checks["bus"] = "ok" if bus_state == "connected" else f"warn: {bus_state}"
+    checks["store"] = "ok" if store == "ok" else f"warn: {store}"
     return Health(
         status=_worst(checks), node=node, version=__version__, uptime_s=uptime_s,
         agents=[runtime.name for runtime in runtimes if runtime.live is not None],
@@ -71,7 +71,7 @@ def _agent_check(runtime: AgentRuntime, now: float) -> str:
     for what, slot in (("live", runtime.live), ("candidate", runtime.candidate)):
         if slot is not None and _is_open(slot.breaker, now):
             return f"warn: the breaker of the {what} release {slot.release.number} is {slot.breaker.state(now)}"
-    return "pass"
+    return "ok"
 
 
 def _is_open(breaker: Breaker, now: float) -> bool:
@@ -81,7 +81,7 @@ def _is_open(breaker: Breaker, now: float) -> bool:
 def _outbox_check(outbox: Outbox) -> str:
     if outbox.lost:
         return f"warn: {outbox.lost} lost, {len(outbox)} waiting"
-    return f"warn: {outbox.trouble}; {len(outbox)} waiting" if outbox.trouble else "pass"
+    return f"warn: {outbox.trouble}; {len(outbox)} waiting" if outbox.trouble else "ok"
 
 
 def _ms(seconds: float | None) -> float | None:

@@ -47,8 +47,8 @@ def _shared(answer: Answered | None) -> list[dict[str, Any]]:
 
 
 def _state(check: str) -> str:
-    """A check says ``ok`` or ``pass``, ``warn: …`` while the service still answers, else what is wrong."""
-    if check in ("ok", "pass"):
+    """A check says ``ok``, ``warn: …`` while the service still answers, else what is wrong."""
+    if check == "ok":
         return "healthy"
     return "degraded" if check.startswith("warn") else "unhealthy"
 
