@@ -63,7 +63,7 @@ class ActorChild:
 
         Raises:
             StartError: If it takes longer than ``start_s``.
-            Exception: Whatever the address or ``on_start`` raises; after a first start nothing is left behind.
+            Exception: Whatever the address or ``on_start`` raises; ``stop`` or ``reset`` takes back what was done.
         """
         if self.cell.kind.on_start is Actor.on_start:  # the bus bounds its own waits; nothing else is waited for
             await self._start(on_exit)
@@ -75,13 +75,9 @@ class ActorChild:
         if self._installed:
             await self.cell.restart(on_exit)
             return
-        try:
-            await self._system.install(self.cell)
-            self._installed = True
-            await self.cell.start(on_exit)
-        except BaseException:
-            await self.stop("start failed", 0.0)
-            raise
+        await self._system.install(self.cell)
+        self._installed = True
+        await self.cell.start(on_exit)
 
     async def reset(self) -> None:
         """End the present instance; messages wait in the mailbox."""

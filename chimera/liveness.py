@@ -42,7 +42,7 @@ class Liveness:
         self._watching: dict[str, set[Watch]] = {}
         self._watched_by: dict[Cell, list[set[Watch]]] = {}
         self._subscriptions: list[Subscription] = []
-        self._scope = anyio.CancelScope()
+        self._scope: anyio.CancelScope | None = None
         self._epochs = itertools.count(1)
 
     async def open(self) -> None:
@@ -58,7 +58,8 @@ class Liveness:
 
     async def close(self) -> None:
         """Say goodbye: watchers of this node's actors know at once."""
-        self._scope.cancel()
+        if self._scope is not None:
+            self._scope.cancel()
         await self._publish(DOWN, ActorDown(node=self.system.node, address="", reason="node"))
         for subscription in self._subscriptions:
             await subscription.unsubscribe()

@@ -8,11 +8,11 @@ import anyio
 import msgspec
 import pytest
 
-from chimera import Actor, Command, System, handles
+from chimera import System
 from chimera.bus import Bus, Delivery
 from chimera.errors import NotRunningError
 from tests.contract.conftest import Nodes
-from tests.support.probe import Board, Echo, Probe
+from tests.support.probe import Board, Echo, Other, Probe, Watch
 
 pytestmark = pytest.mark.anyio
 
@@ -92,43 +92,19 @@ async def test_a_plain_asker_can_read_a_stream(board: Board, bus: Bus):
     assert seen == [b"0", b"1", b"2", b""]
 
 
-class Watch(Command, frozen=True):
-    """Watch that address."""
-
-    actor: str
-    node: str
-
-
-class Watcher(Actor):
-    """Watches, and notes what it is told."""
-
-    def __init__(self, board: Board) -> None:
-        self.board = board
-
-    async def on_down(self, ref: object, reason: str) -> None:
-        """Note it."""
-        self.board.note(f"down {ref} {reason}")
-
-    @handles
-    async def watch(self, message: Watch) -> None:
-        """Begin."""
-        await self.ctx.watch(self.ctx.ref(message.actor, node=message.node))
-        self.board.note("watching")
-
-
 @pytest.mark.parametrize("end", ["stopped", "node", "absent"])
 async def test_a_watcher_elsewhere_is_told(nodes: Nodes, end: str):
     """Down comes when the actor stops, when its node leaves, and at once if it was not there."""
     board, far = Board(), Board()
     host_bus, own_bus = await nodes.join(), await nodes.join()
     async with System(own_bus, node="near", heartbeat_s=0.1) as near:
-        await near.spawn(Watcher, board=board)
+        await near.spawn(Other, board=board)
         async with System(host_bus, node="far", heartbeat_s=0.1) as host:
             await host.spawn(Probe, board=far)
             await host_bus.flush()
             await own_bus.flush()
             target = "probe" if end != "absent" else "nobody"
-            await near.ref("watcher").tell(Watch(target, "far"))
+            await near.ref("other").tell(Watch(target, "far"))
             await board.until("watching")
             if end == "stopped":
                 await host.supervisor.remove("probe-1")

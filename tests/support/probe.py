@@ -59,6 +59,13 @@ class Relay(Request[str], frozen=True):
     way: list[str]
 
 
+class Watch(Command, frozen=True):
+    """Watch that address."""
+
+    actor: str
+    node: str = ""
+
+
 class Fill(Request[bytes], frozen=True):
     """Answer with so many bytes."""
 
@@ -167,6 +174,12 @@ class Probe(Actor, mailbox=4):
             return self.ctx.node
         first, *rest = message.way
         return await self.ctx.ref(*first.split("/")[:1], key=first.partition("/")[2]).ask(Relay(way=rest))
+
+    @handles
+    async def watch(self, message: Watch) -> None:
+        """Begin to watch."""
+        await self.ctx.watch(self.ctx.ref(message.actor, node=message.node))
+        self.board.note("watching")
 
     @handles
     async def fill(self, message: Fill) -> bytes:

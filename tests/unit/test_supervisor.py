@@ -37,6 +37,7 @@ class Diary:
     bad_starts: dict[str, int] = field(default_factory=dict[str, int])
     hang: set[str] = field(default_factory=set[str])
     born: int = 0
+    gate: anyio.Event = field(default_factory=anyio.Event)
 
 
 class Child(Actor):
@@ -78,6 +79,20 @@ class Child(Actor):
 
     async def _fail(self) -> None:
         raise RuntimeError("background")
+
+
+class Slow(Child):
+    """Its on_start can't be interrupted; it ends when the gate opens."""
+
+    def __init__(self, diary: Diary) -> None:
+        super().__init__(diary)
+        diary.gate = anyio.Event() if diary.born > 1 else diary.gate
+
+    async def on_start(self) -> None:
+        """Take as long as the gate is shut."""
+        with anyio.CancelScope(shield=True):
+            await self.diary.gate.wait()
+        self.diary.lines.append("+slow")
 
 
 @dataclass
@@ -281,6 +296,30 @@ async def test_stopping_during_a_restart_leaves_nothing(rig: Rig):
     assert not rig.system.cells
     with pytest.raises(StartError):
         await rig.system.spawn(Child, diary=rig.diary)
+
+
+@pytest.mark.parametrize("how", ["stop", "remove"])
+async def test_a_start_that_outlasts_a_stop_does_not_come_back_to_life(rig: Rig, how: str):
+    """An on_start that shields itself is waited for, and its instance never serves."""
+    rig.diary.gate.set()
+    root = await rig.system.start(tree(ChildSpec("s", Slow, {"diary": rig.diary}), rig.child("b")))
+    with pytest.raises(CrashedError):
+        await rig.system.ref("slow").ask(Break())
+    await rig.clock.advance(1)
+    assert rig.diary.lines == ["+slow", "+b", "-"], "the second start hangs"
+    async with anyio.create_task_group() as group:
+        if how == "stop":
+            group.start_soon(rig.system.stop, "stopped")
+        else:
+            group.start_soon(root.remove, "s")
+        await settle()
+        assert "-b" not in rig.diary.lines, "nothing else is stopped beside a start under way"
+        rig.diary.gate.set()
+    await rig.clock.advance(1)
+    assert "slow" not in rig.system.cells
+    assert rig.diary.lines.count("+slow") == 2
+    with pytest.raises(NotRunningError):
+        await rig.system.ref("slow").ask(Ping())
 
 
 async def test_background_work_that_fails_is_a_crash(rig: Rig):
