@@ -29,6 +29,7 @@ class WireClient(Client):
     def __init__(self) -> None:
         super().__init__()
         self._handlers: dict[int, Handler] = {}
+        self._writing_soon = False
         self._ps = WireParser(self)
 
     async def listen(self, subject: str, queue: str, handler: Handler) -> int:
@@ -62,7 +63,7 @@ class WireClient(Client):
         await self._send_unsubscribe(sid)
 
     def send(self, subject: str, data: bytes, reply: str, headers: Mapping[str, str] | None = None) -> None:
-        """Publish: into the outbound buffer, which the flusher empties in the loop's next round.
+        """Publish: into the outbound buffer, which is written in the loop's next round.
 
         Raises:
             ConnectionClosedError: If the client is closed.
@@ -88,6 +89,22 @@ class WireClient(Client):
         stats = self.stats
         stats["out_msgs"] += 1
         stats["out_bytes"] += size
+        if not self._writing_soon:
+            self._writing_soon = True
+            asyncio.get_running_loop().call_soon(self._write)
+
+    def _write(self) -> None:
+        """Hand the outbound buffer to the socket, or to the library's flusher while the socket has not taken all yet.
+
+        The flusher waits for the socket, so that the buffer grows and senders see it; waking it each time costs more
+        than the write.
+        """
+        self._writing_soon = False
+        writer: asyncio.StreamWriter | None = getattr(self._transport, "_io_writer", None)
+        if writer is not None and self.is_connected and not writer.transport.get_write_buffer_size():
+            pending, self._pending, self._pending_data_size = self._pending, [], 0
+            writer.transport.writelines(pending)
+            return
         flushes: asyncio.Queue[asyncio.Future[Any]] | None = self._flush_queue
         if flushes is not None and flushes.empty():
             flushes.put_nowait(asyncio.get_running_loop().create_future())
