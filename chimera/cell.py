@@ -104,7 +104,8 @@ class Cell:
         self.state = State.STARTING
         self.instance = instance = Instance(self, self._make())
         await instance.open()
-        if self.state is not State.STARTING:
+        if self.state is not State.STARTING:  # a start that outlasted its stop: nobody else closes it now
+            await instance.close("stopped", ABORT_S)
             raise NotRunningError(f"{self.address} was stopped while it started")
         self.state = State.RUNNING
         instance.begin()

@@ -287,7 +287,7 @@ async def test_asking_a_streaming_handler_says_what_to_do(world: World):
     """``ask`` is the wrong verb for it, and says so; no turn stays behind."""
     await world.start()
     with pytest.raises(BadMessageError, match="stream"):
-        await world.asker.ref("probe").ask(Count(1000))
+        await world.asker.ref("probe").ask(Count(1000), timeout_s=60)
     await world.settled()
 
 

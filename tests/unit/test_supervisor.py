@@ -198,6 +198,8 @@ async def test_too_many_restarts_escalate_to_the_top(rig: Rig):
     await rig.clock.advance(1)
     assert not rig.system.failed.is_set()
     assert await rig.ref("b").ask(Ping()) == 5, "inner was started anew, with all its children"
+    assert rig.system.root is not None
+    assert rig.system.root.tree()["children"][0]["children"][0]["cause"] == "ValueError: broken", "it is remembered"
     await rig.crash("a")
     await rig.clock.advance(1)
     assert rig.system.failed.is_set()
@@ -317,7 +319,7 @@ async def test_a_start_that_outlasts_a_stop_does_not_come_back_to_life(rig: Rig,
         rig.diary.gate.set()
     await rig.clock.advance(1)
     assert "slow" not in rig.system.cells
-    assert rig.diary.lines.count("+slow") == 2
+    assert rig.diary.lines.count("+slow") == rig.diary.lines.count("-") == 2, "what was opened is closed"
     with pytest.raises(NotRunningError):
         await rig.system.ref("slow").ask(Ping())
 
