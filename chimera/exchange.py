@@ -36,8 +36,13 @@ from .wire import (
 )
 
 if TYPE_CHECKING:
+    from .clock import Clock
+    from .deadlines import Deadlines
     from .ref import Ref
     from .remote import Remote
+
+STALL_S = 60.0
+"""A reader gives a stream up when no element came for so long; a handler that is slower sends something meanwhile."""
 
 CREDIT_TIMEOUT_S = 30.0
 """A streaming handler gives up when its reader has not read for so long."""
@@ -100,12 +105,17 @@ class RemoteAsk:
 
 
 class RemoteStream:
-    """One streamed ask that is being read: yields ``(element, credit subject or "")``."""
+    """One streamed ask that is being read: yields ``(element, credit subject or "")``.
 
-    __slots__ = ("_error", "_items", "_kind", "_readable", "over", "target")
+    It fails when nothing comes for ``STALL_S``: a node can die without a word, and then nobody else would end it.
+    """
 
-    def __init__(self, target: Ref, kind: Any) -> None:
+    __slots__ = ("_clock", "_deadlines", "_error", "_items", "_kind", "_readable", "over", "target")
+
+    def __init__(self, target: Ref, kind: Any, clock: Clock, deadlines: Deadlines) -> None:
         self.target = target
+        self._clock = clock
+        self._deadlines = deadlines
         self.over = False
         self._kind = kind
         self._items: deque[tuple[Any, str]] = deque()
@@ -150,8 +160,27 @@ class RemoteStream:
                     raise self._error
                 raise StopAsyncIteration
             self._readable.clear()
-            await self._readable.wait()
+            stall, until = _Stall(self), self._clock.monotonic() + STALL_S
+            self._deadlines.add(until, stall)
+            try:
+                await self._readable.wait()
+            finally:
+                self._deadlines.discard(until, stall)
         return self._items.popleft()
+
+
+class _Stall:
+    """One wait of a stream's reader."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: RemoteStream) -> None:
+        self._stream = stream
+
+    def expire(self) -> None:
+        """Nothing came for too long."""
+        target = self._stream.target
+        self._stream.fail(DeadlineError(f"{target} sent nothing for {STALL_S:g} s", stage="running"))
 
 
 class RemoteSink:

@@ -108,7 +108,7 @@ class Remote:
         self, ref: Ref, message: Message, deadline: float | None, chain: tuple[str, ...]
     ) -> AsyncGenerator[Any]:
         """A streamed answer from elsewhere; credit is given back every ``WINDOW`` elements."""
-        stream = RemoteStream(ref, reply_type(type(message)))
+        stream = RemoteStream(ref, reply_type(type(message)), self.system.clock, self.system.deadlines)
         subject = subject_of(ref.actor, ref.key, ref.node, type(message))
         data = self._pack(message, deadline, chain, "")
         reply = self.bus.open_reply(stream.take, subject)

@@ -310,7 +310,11 @@ class System:
         cell.put(Turn(message, cell.spec_for(message), trace=trace))
 
     async def stream_ref(self, ref: Ref, message: Request[R], timeout_s: float | None = None) -> AsyncIterator[R]:
-        """The one way of streaming; ``timeout_s`` bounds the whole stream (default: none beyond the turn's own)."""
+        """The one way of streaming.
+
+        ``timeout_s`` bounds the whole stream (default: none beyond the turn's own); from another node each element
+        must come within ``exchange.STALL_S`` of the one before.
+        """
         parent = current_turn.get()
         deadline = None if timeout_s is None else self.clock.monotonic() + timeout_s
         chain: tuple[str, ...] = ()

@@ -58,7 +58,7 @@ class Guarded(_Base):
 
     config: GuardedConfig
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] - as uvicorn has it
         """Count the connection and start its timer; refuse it if it is one too many."""
         super().connection_made(transport)
         self._address = self.client[0] if self.client else ""

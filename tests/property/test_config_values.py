@@ -60,7 +60,7 @@ def test_any_text_is_a_value_or_refused(text: str):
 def test_shown_values_parse_back(data: st.DataObject):
     """What a kind shows of an allowed number, it reads again as the same number."""
     one = data.draw(st.sampled_from([one for one in declared() if one.kind.name in {"size", "integer"}]))
-    value = data.draw(st.integers(min_value=one.kind.low, max_value=one.kind.high))  # type: ignore[attr-defined]
+    value = data.draw(st.integers(min_value=one.kind.low, max_value=one.kind.high))  # type: ignore[attr-defined] - these two kinds have bounds
     assert one.kind.parse(one.kind.show(value).strip('"'), text=True) == value
 
 
