@@ -58,7 +58,9 @@ CATALOGUE: tuple[Metric, ...] = (
     _latency("chimera_ask_duration_seconds", "From ask to answer, as the caller sees it", "caller", "actor"),
     # actors
     _counter("chimera_messages_total", "Messages that ended their turn", "actor", "outcome"),
-    _latency("chimera_handler_duration_seconds", "One turn of a handler", "actor"),
+    _counter(
+        "chimera_handler_busy_seconds_total", "Time that handlers spent in their turns, waiting included", "actor"
+    ),
     _gauge("chimera_mailbox_messages", "Messages that wait in mailboxes", "actor"),
     _counter("chimera_restarts_total", "Restarts by a supervisor", "actor"),
     # agents

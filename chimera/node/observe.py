@@ -40,6 +40,11 @@ def observe_actors(metrics: Metrics, system: System) -> None:
     metrics.at_scrape("chimera_mailbox_messages", by_actor(lambda cell: cell.statistics().waiting))
     metrics.at_scrape("chimera_restarts_total", by_actor(lambda cell: cell.restarts))
     metrics.at_scrape("chimera_messages_total", messages)
+    metrics.at_scrape("chimera_handler_busy_seconds_total", by_actor(_busy_s))
+
+
+def _busy_s(cell: Cell) -> float:
+    return sum(figures.busy_s for figures in cell.verbs.values())
 
 
 def observe_parts(metrics: Metrics, parts: Parts) -> None:

@@ -73,11 +73,11 @@ def test_exposition_parses_with_every_metric_filled() -> None:
         else:
             metrics.gauge(metric.name, *labels).set(-1.5)
     found = parse(metrics.exposition().decode())
-    buckets = dict(found["chimera_handler_duration_seconds_bucket"])
-    assert buckets['actor="actor-1",le="0.05"'] == 2
-    assert buckets['actor="actor-1",le="+Inf"'] == 4
-    assert found["chimera_handler_duration_seconds_count"] == [('actor="actor-1"', 4.0)]
-    assert found["chimera_handler_duration_seconds_sum"][0][1] == pytest.approx(99.1011)
+    buckets = dict(found["chimera_ask_duration_seconds_bucket"])
+    assert buckets['actor="actor-1",caller="caller-1",le="0.05"'] == 2
+    assert buckets['actor="actor-1",caller="caller-1",le="+Inf"'] == 4
+    assert found["chimera_ask_duration_seconds_count"] == [('actor="actor-1",caller="caller-1"', 4.0)]
+    assert found["chimera_ask_duration_seconds_sum"][0][1] == pytest.approx(99.1011)
     assert found["chimera_mailbox_messages"] == [('actor="actor-1"', -1.5)]
     assert found["chimera_restarts_total"] == [('actor="actor-1"', 2.0)]
 
@@ -129,7 +129,7 @@ MISUSES: list[tuple[Callable[[Metrics], object], str]] = [
     (lambda metrics: metrics.counter("chimera_restarts_total"), "labels"),
     (lambda metrics: metrics.counter("chimera_restarts_total", "a").inc(-1), "down"),
     (lambda metrics: metrics.declare(CATALOGUE[0]), "already"),
-    (lambda metrics: metrics.at_scrape("chimera_handler_duration_seconds", dict), "histogram"),
+    (lambda metrics: metrics.at_scrape("chimera_ask_duration_seconds", dict), "histogram"),
 ]
 
 
