@@ -113,7 +113,7 @@ EVENTS: tuple[EventType, ...] = (
     EventType(TaskProcessed, "chimera.kpi.*", "one record per task"),
     EventType(TaskJudged, "chimera.event.agent.judged", "feedback for a task"),
     EventType(ReleaseChanged, "chimera.event.agent.released", "an agent's releases changed"),
-    EventType(TaskSubmitted, "chimera.event.scheduler.submitted", "a task was stored"),
-    EventType(TaskStarted, "chimera.event.scheduler.started", "an attempt at a task began"),
-    EventType(TaskEnded, "chimera.event.scheduler.ended", "a task is final"),
+    EventType(TaskSubmitted, "chimera.live.scheduler.submitted", "a task was stored"),
+    EventType(TaskStarted, "chimera.live.scheduler.started", "an attempt at a task began"),
+    EventType(TaskEnded, "chimera.live.scheduler.ended", "a task is final"),
 )
