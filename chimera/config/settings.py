@@ -116,8 +116,11 @@ class StoreSettings:
     """The store of projections."""
 
     url: str = setting(
-        "", Text(what="a URL such as sqlite:///path"), "where projections are kept; empty = SQLite in the data folder"
+        "",
+        Text(what="a URL such as sqlite:///path or postgresql://host/database"),
+        "where projections are kept; empty = SQLite in the data folder",
     )
+    connections: int = setting(8, Integer(1, 200), "most connections to PostgreSQL at once, beside one that watches it")
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def downgrade(connection: sqlite3.Connection, last: str, steps: Sequence[Step] =
 def _applying(step: Step) -> Callable[[Database], None]:
     def apply(db: Database) -> None:
         for statement in step.up("sqlite"):
-            db.execute(statement)
+            db.conn.execute(statement)
 
     return apply
 

@@ -140,7 +140,7 @@ STEPS: tuple[Step, ...] = (
 
 
 def pending(applied: Collection[str], steps: Sequence[Step] = STEPS) -> list[Step]:
-    """The steps to apply, oldest first. Unknown ones in ``applied`` are a newer version's, and harmless: tables only."""
+    """The steps to apply, oldest first. Unknown names in ``applied`` are a newer version's: harmless, more tables."""
     return [step for step in steps if step.name not in applied]
 
 
