@@ -17,6 +17,7 @@ from actors.execution.judging import Judge
 from actors.execution.layers import Layer
 from actors.execution.measure import AgentMeter, MetricsMeter, NoMeter
 from actors.execution.outcomes import Outbox
+from actors.execution.projection import AgentProjection
 from actors.execution.proposals import deploy_of
 from actors.execution.releases import ReleaseBook
 from actors.execution.runtime import Fleet, Surroundings
@@ -123,6 +124,7 @@ class Agent(Actor, name="agent", mailbox=1024, concurrency=256, layer="execution
             await self._book.synced.wait()
         if not self._book.synced.is_set():
             raise DeadlineError(f"the release book was not read within {_SYNC_S:g} s", stage="running")
+        self.ctx.spawn(self._projection.run)
         await self._acts.ship(self._shipped)
         await self._load_all()
         for outbox in self._outboxes.values():
@@ -233,8 +235,9 @@ class Agent(Actor, name="agent", mailbox=1024, concurrency=256, layer="execution
         self._pool = GuestPool(self._sandbox, self._book.module, serving.grants)
         around = Surroundings(self._book, self._pool, serving, self._batching, self._now, ctx.spawn)
         self._fleet = Fleet(around, ctx.event)
+        self._projection = AgentProjection(self._store, clock.sleep, ctx.event)
         self._acts = Acts(
-            book=self._book, fleet=self._fleet, pool=self._pool, serving=serving, bus=bus, store=self._store,
+            book=self._book, fleet=self._fleet, pool=self._pool, serving=serving, bus=bus, projection=self._projection,
             facts=self._outboxes["events"], time=clock.time, report=ctx.event,
         )  # fmt: skip
         self._tasks = TaskRunner(
@@ -272,7 +275,7 @@ class Agent(Actor, name="agent", mailbox=1024, concurrency=256, layer="execution
         for runtime in self._fleet.runtimes():
             record = self._book.cached(runtime.name)
             if record is not None:
-                await self._acts.project(record)
+                await self._projection.save(record.view())
 
     def _moved(self, name: str) -> None:
         if self._book.synced.is_set():
