@@ -1,4 +1,4 @@
-"""Attempts: what may run is started, asked of its agent, and its end written down, if it is still the one that counts."""
+"""Attempts: what may run is started, asked of its agent, and its end written down if it still counts."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Attempts:
     """Starts tasks and takes their results.
 
     An attempt is the ask ``agent.predict`` with the job id ``<task>-<attempt>``: the agent answers a repeated job from
-    its window, and the result counts only while the task runs and this attempt is its last: a zombie's late answer finds
-    neither. The start is written without waiting for it: whether or not it is stored when the agent begins, the result
-    is only taken by the leader that can still write.
+    its window, and the result counts only while the task runs and this attempt is its last: a zombie's late answer
+    finds neither. The start is written without waiting for it: whether or not it is stored when the agent begins, the
+    result is only taken by the leader that can still write.
 
     Args:
         core: Shared state.
@@ -98,10 +98,9 @@ class Attempts:
         task = core.ledger.tasks.get(task_id)
         if task is None or states.fences(task.status, attempt):
             return
-        if isinstance(answer, Prediction):
-            answer = self._succeed(task, lane, answer)
-        if answer is not None:
-            self._fail(task, lane, answer)
+        error = self._succeed(task, lane, answer) if isinstance(answer, Prediction) else answer
+        if error is not None:
+            self._fail(task, lane, error)
 
     def _succeed(self, task: Task, lane: Lane, answer: Prediction) -> ChimeraError | None:
         core = self._core

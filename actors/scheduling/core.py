@@ -1,4 +1,4 @@
-"""The state that the scheduler's parts share, and the one way to change it: into the ledger and into the log at once."""
+"""The state that the scheduler's parts share, and the one way to change it: in the ledger and in the log at once."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ from actors.queueing.records import Control, Entry, Moved, Status, pack
 from actors.queueing.stuck import Patience
 from chimera.bus.contract import Bus
 from chimera.clock import Clock
-from chimera.errors import ChimeraError
-from chimera.wire import encode
-from subjects import Event, Request
+from subjects import Event
 from subjects.event import TaskEnded
 
 from .alarm import Alarm
+from .herald import Herald
 from .journal import Group, Journal
 from .lanes import Lanes
 
@@ -56,6 +55,7 @@ class Core:
     Attributes:
         ask: Asks an actor: how an attempt reaches its agent.
         report: Writes to the event log.
+        herald: Tells others.
         pump: Rung when something may start.
         ticker: Rung when something is due earlier than thought.
         scopes: Running attempts, to be cancelled.
@@ -73,6 +73,7 @@ class Core:
     report: Callable[..., None]
     pump: Alarm
     ticker: Alarm
+    herald: Herald
     lanes: Lanes = field(default_factory=Lanes)
     scopes: dict[str, anyio.CancelScope] = field(default_factory=dict[str, anyio.CancelScope])
     waiters: dict[str, list[anyio.Event]] = field(default_factory=dict[str, list[anyio.Event]])
@@ -107,7 +108,7 @@ class Core:
 
     def live(self, verb: str, event: Event) -> None:
         """State a fact to whoever listens."""
-        self.spawn(self._publish, f"{LIVE}.{verb}", encode(event))
+        self.herald.tell(f"{LIVE}.{verb}", event)
 
     async def ended(self, task_id: str, timeout_s: float) -> None:
         """Wait until a task is final, or the time is over, or too many wait."""
@@ -137,15 +138,6 @@ class Core:
         self.live("ended", fact)
         if task.spec.callback:
             output = msgspec.msgpack.decode(status.output) if status.output else None
-            self.spawn(self._publish, task.spec.callback, encode(msgspec.structs.replace(fact, output=output), "json"))
+            self.herald.tell(task.spec.callback, msgspec.structs.replace(fact, output=output))
         if status.state == "dead":
             self.report("task-dead", f"{task.spec.id}: {status.reason}", level="warning", agent=task.spec.agent)
-
-    async def _publish(self, subject: str, data: bytes) -> None:
-        try:
-            await self.bus.publish(subject, data)
-        except ChimeraError as error:
-            self.report("data-access", f"nobody could be told on {subject}: {error.detail}", level="warning")
-
-
-Asker = Callable[[Request[Any], float], Awaitable[Any]]

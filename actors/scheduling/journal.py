@@ -5,8 +5,8 @@ Why it is built this way:
 * *Acknowledged means stored*: whoever waits for an entry is told after the stream's PubAck, never before.
 * *Group commit*: while one message is on its way, entries gather for the next. A message is one fsync however many
   entries it holds, so the ``power`` profile costs a share of an fsync per task, without atomic batches.
-* *Fencing*: every append names the sequence it follows (compare-and-set). A leader that was replaced while it slept writes
-  no more: its next append is refused, it fails, and is restarted as a follower. No lease has to be trusted.
+* *Fencing*: every append names the sequence it follows (compare-and-set). A leader that was replaced while it slept
+  writes no more: its next append is refused, it fails, and is restarted as a follower. No lease has to be trusted.
 * *Nothing is undone*: an append whose answer is lost is repeated with the same id until stored or refused. So state
   may move on in memory at once; only what others see (replies, callbacks) waits for the acknowledgement.
 * *Compaction*: entries are absolute, so living tasks are simply written again and everything before is purged.

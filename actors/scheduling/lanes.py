@@ -46,7 +46,7 @@ class Lane:
     def ran(self, run_s: float) -> None:
         """An attempt ended that took ``run_s`` inside the agent."""
         self.runs.append(run_s)
-        self.aimd.sample(run_s, self.in_flight)
+        self.aimd.sample(run_s, self.in_flight + 1)  # itself has just left
 
     def hold(self, now: float, seconds: float) -> None:
         """Start nothing for a while: the agent is away or full, and asking for each task would tell no more."""
