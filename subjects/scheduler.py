@@ -15,6 +15,8 @@ from ._types import Count, Document, Page, Share, Token
 from .task import (
     Labels,
     Limit,
+    MaybeTaskId,
+    MaybeToken,
     NewTask,
     Priority,
     Retries,
@@ -57,7 +59,7 @@ class Submit(Request[Submitted], frozen=True, kw_only=True):
     """
 
     tasks: Annotated[list[NewTask], Meta(max_length=1000)] = []
-    id: TaskId | Literal[""] = ""
+    id: MaybeTaskId = ""
     agent: Token = "sentiment"
     task: Token = "predict"
     input: Document | None = None
@@ -83,13 +85,13 @@ class ListTasks(Request[TaskPage], frozen=True, kw_only=True):
     """Tasks by filter; empty fields do not filter. ``label`` is ``name=value``."""
 
     state: TaskState | Literal[""] = ""
-    agent: Token | Literal[""] = ""
+    agent: MaybeToken = ""
     priority: Priority | Literal[""] = ""
     label: Word = ""
     since: UnixTime = 0.0
     until: UnixTime = 0.0
     limit: Page = 100
-    after: TaskId | Literal[""] = ""
+    after: MaybeTaskId = ""
 
 
 class CancelTask(Request[TaskView], frozen=True, kw_only=True):
@@ -158,10 +160,10 @@ class ListStuck(Request[StuckPage], frozen=True, kw_only=True):
 class ListDead(Request[TaskPage], frozen=True, kw_only=True):
     """Dead letters, newest first; ``reason`` is a part of the reason."""
 
-    agent: Token | Literal[""] = ""
+    agent: MaybeToken = ""
     reason: Word = ""
     limit: Page = 100
-    after: TaskId | Literal[""] = ""
+    after: MaybeTaskId = ""
 
 
 class Revived(Reply, frozen=True, kw_only=True):
@@ -173,8 +175,8 @@ class Revived(Reply, frozen=True, kw_only=True):
 class Revive(Request[Revived], frozen=True, kw_only=True):
     """Queue a dead task again, or (without ``id``) all that match; ``every`` confirms a filter that matches all."""
 
-    id: TaskId | Literal[""] = ""
-    agent: Token | Literal[""] = ""
+    id: MaybeTaskId = ""
+    agent: MaybeToken = ""
     reason: Word = ""
     every: bool = False
     limit: Page = 1000
@@ -192,13 +194,13 @@ class Standing(Reply, frozen=True, kw_only=True):
 class Pause(Request[Standing], frozen=True, kw_only=True):
     """Start nothing new, of one agent or of all. Tasks are still taken and kept."""
 
-    agent: Token | Literal[""] = ""
+    agent: MaybeToken = ""
 
 
 class Resume(Request[Standing], frozen=True, kw_only=True):
     """End a pause; without ``agent`` end all pauses and the drain."""
 
-    agent: Token | Literal[""] = ""
+    agent: MaybeToken = ""
 
 
 class Drain(Request[Standing], frozen=True, kw_only=True):

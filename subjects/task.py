@@ -12,6 +12,8 @@ from ._types import Count, Document, Share, Token
 TaskId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,56}$(?!\n)", description="an id: 1 to 56 of A-Z a-z 0-9 _ -")]
 """Shorter than a token: the attempt's number is appended to make the job's id."""
 
+MaybeTaskId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{0,56}$(?!\n)", description="a task's id, or nothing")]
+MaybeToken = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{0,64}$(?!\n)", description="a name, or nothing")]
 Priority = Literal["critical", "high", "normal", "low", "background"]
 TaskState = Literal["queued", "scheduled", "running", "succeeded", "dead", "cancelled", "expired"]
 """``scheduled`` waits for its time or its next attempt; the last four are final."""
@@ -54,7 +56,7 @@ class NewTask(Reply, frozen=True, kw_only=True, forbid_unknown_fields=True):
         keep_s: How long the result is kept.
     """
 
-    id: TaskId | Literal[""] = ""
+    id: MaybeTaskId = ""
     agent: Token = "sentiment"
     task: Token = "predict"
     input: Document = {}
