@@ -3,8 +3,8 @@
     python -m tests.bench.store [seconds per round] [rounds]
 
 ``single``: one caller, one row a call. ``callers``: 64 callers, one row of their own a call (settings). ``batches``:
-one caller, 200 rows a call, which is what the projector does. ``reads``: one caller, one job by its id. Both databases sync
-before they answer.
+one caller, 200 rows a call, which is what the projector does. ``reads``: one caller, one job by its id. Both databases
+sync before they answer.
 """
 
 from __future__ import annotations
