@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -271,6 +272,17 @@ async def test_many_callers_at_once(store: Store):
             group.start_soon(save, seq)
     assert sum(results.values()) == 50
     assert len(await store.outcomes(OutcomeFilter())) == 50
+
+
+async def test_the_position_survives_callers_in_any_order(store: Store):
+    """Writers of one stream overtake each other, and its position and mark end at the highest sequence all the same."""
+    for turn in range(5):
+        async with anyio.create_task_group() as group:
+            for seq in range(20, 0, -1):
+                number = turn * 20 + seq
+                saving = partial(store.save_outcomes, [(number, outcome(f"j{number}"))], stream="KPI")
+                group.start_soon(saving)
+        assert (await store.position("KPI"), await store.high_water("KPI")) == ((turn + 1) * 20, (turn + 1) * 20)
 
 
 async def test_check_and_statistics(store: Store):
