@@ -47,7 +47,7 @@ class Clockwork:
     def tick(self) -> None:
         """Do what is due."""
         core, now = self._core, self._core.clock.time()
-        for task in list(core.ledger.due(now)):
+        for task in core.ledger.due(now):  # not as a list: a task can be due twice, and be final the second time
             self._look_at(task, now)
         self._plans.fire(now)
         if core.policy.rescue:
