@@ -6,6 +6,7 @@ is written in the log itself, by the same compare-and-set that fences every appe
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -104,7 +105,8 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
     async def on_stop(self, reason: str) -> None:  # noqa: ARG002 - whatever the reason, the same is to do
         """Let what was written be stored; attempts that run are begun again by whoever leads next."""
         if self._leader == self.ctx.node:
-            with anyio.move_on_after(2.0):
+            await self._beats.unsubscribe()
+            with anyio.move_on_after(2.0), suppress(RestartingError):
                 await self._core.journal.barrier()
 
     async def on_down(self, ref: Ref, reason: str) -> None:
@@ -288,14 +290,10 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
         for task in lost:
             why = "the scheduler that had started it is gone"
             core.move(task, states.failed(task.status, task.spec, clock.time(), "lost", why, wait_s=0.0, again=True))
-        await self._bus.subscribe(BEAT, self._on_beat)
+        self._beats = await self._bus.subscribe(BEAT, self._on_beat)
         self._leader = self.ctx.node
-        for work in (
-            core.journal.run,
-            core.herald.run,
-            Attempts(core).run,
-            Clockwork(core, self._plans, self._disk).run,
-        ):
+        self._clockwork = Clockwork(core, self._plans, self._disk)
+        for work in (core.journal.run, core.herald.run, Attempts(core).run, self._clockwork.run):
             self.ctx.spawn(work)
         self.ctx.event(
             "leader-took", f"epoch {core.ledger.epoch}: {core.ledger.unfinished} unfinished tasks, {len(lost)} lost",

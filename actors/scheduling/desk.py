@@ -58,7 +58,7 @@ class Desk:
         if any(receipt.duplicate for receipt in receipts):
             await self._core.journal.barrier()
         for group in groups:
-            await group.stored.wait()
+            await group.wait()
         duplicates = sum(receipt.duplicate for receipt in receipts)
         refused = sum(receipt.state == "refused" for receipt in receipts)
         return Submitted(
@@ -99,7 +99,7 @@ class Desk:
         if not states.is_final(task.status.state):
             group = core.move(task, states.cancelled(task.status, core.clock.time()))
             core.stop_attempt(task_id)
-            await group.stored.wait()
+            await group.wait()
         return task
 
     async def revive(self, message: Revive) -> list[str]:
@@ -114,7 +114,7 @@ class Desk:
         groups = [core.record(New(task.spec, states.revived(task.status, now))) for task in chosen]
         core.pump.ring()
         for group in groups:
-            await group.stored.wait()
+            await group.wait()
         return [task.spec.id for task in chosen]
 
     async def hold(self, agent: str, *, paused: bool) -> None:
@@ -127,17 +127,17 @@ class Desk:
             control = msgspec.structs.replace(now, paused=True)
         else:
             control = Control(limits=now.limits)
-        await self._core.control(control).stored.wait()
+        await self._core.control(control).wait()
 
     async def drain(self) -> None:
         """Take and start nothing new."""
-        await self._core.control(msgspec.structs.replace(self._core.ledger.control, draining=True)).stored.wait()
+        await self._core.control(msgspec.structs.replace(self._core.ledger.control, draining=True)).wait()
 
     async def limit(self, message: LimitAgent) -> None:
         """Set an agent's concurrency and rate."""
         now = self._core.ledger.control
         limits = {**now.limits, message.agent: (message.concurrency, message.rate_per_s)}
-        await self._core.control(msgspec.structs.replace(now, limits=limits)).stored.wait()
+        await self._core.control(msgspec.structs.replace(now, limits=limits)).wait()
 
     def find(self, task_id: str) -> Task:
         """The task.

@@ -24,7 +24,15 @@ import msgspec
 from actors.queueing.records import Entry, join, pack, unpack
 from chimera.bus.contract import Bus, StreamSpec
 from chimera.clock import Clock
-from chimera.errors import BusDownError, ChimeraError, DeadlineError, FencedError, TooLargeError, UnavailableError
+from chimera.errors import (
+    BusDownError,
+    ChimeraError,
+    DeadlineError,
+    FencedError,
+    RestartingError,
+    TooLargeError,
+    UnavailableError,
+)
 
 STREAM = "TASKS"
 SUBJECT = "chimera.task.log"
@@ -44,13 +52,29 @@ def stream_spec(replicas: int = 1) -> StreamSpec:
 class Group:
     """Entries that travel in one message."""
 
-    __slots__ = ("packed", "size", "stored", "then")
+    __slots__ = ("lost", "packed", "size", "stored", "then")
 
     def __init__(self) -> None:
         self.packed: list[bytes] = []
         self.size = 0
         self.stored = anyio.Event()
+        self.lost = False
         self.then: list[Callable[[], None]] = []
+
+    async def wait(self) -> None:
+        """Return when it is stored.
+
+        Raises:
+            RestartingError: If it never will be: somebody else leads now.
+        """
+        await self.stored.wait()
+        if self.lost:
+            raise RestartingError("the scheduler changes its leader", retry_after_s=1.0)
+
+    def lose(self) -> None:
+        """It can't be stored any more."""
+        self.lost = True
+        self.stored.set()
 
 
 class Journal:
@@ -67,6 +91,7 @@ class Journal:
         self._count = 0
         self._groups: list[Group] = []
         self.latest: Group | None = None
+        self._fenced = False
         self._wake = anyio.Event()
         self.last_seq = 0
         self.messages = 0
@@ -114,6 +139,8 @@ class Journal:
         group = self._groups[-1] if self._groups else None
         if group is None or group.size + len(packed) > GROUP_BYTES:
             group = self.latest = Group()
+            if self._fenced:
+                group.lose()
             self._groups.append(group)
             self._wake.set()
         group.packed.append(packed)
@@ -133,7 +160,13 @@ class Journal:
             self._wake = anyio.Event()
             while self._groups:
                 group = self._groups.pop(0)
-                await self._append(join(group.packed), patient=True)
+                try:
+                    await self._append(join(group.packed), patient=True)
+                except FencedError:
+                    self._fenced = True
+                    for lost in (group, *self._groups):
+                        lost.lose()
+                    raise
                 self.entries += len(group.packed)
                 for callback in group.then:
                     callback()
@@ -142,7 +175,7 @@ class Journal:
     async def barrier(self) -> None:
         """Wait until everything written so far is stored."""
         if self.latest is not None:
-            await self.latest.stored.wait()
+            await self.latest.wait()
 
     async def purge(self, before_seq: int) -> None:
         """Drop the messages that the entries written since have made superfluous."""

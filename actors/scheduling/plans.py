@@ -50,7 +50,7 @@ class Plans:
             raise OverloadedError(f"there are {_MOST} schedules already", hint="remove some", retry_after_s=60.0)
         group = self._core.record(plan)
         self._core.ticker.ring()
-        await group.stored.wait()
+        await group.wait()
         return view(plan)
 
     async def drop(self, plan_id: str) -> ScheduleView:
@@ -62,7 +62,7 @@ class Plans:
         plan = self._core.ledger.plans.get(plan_id)
         if plan is None:
             raise NotFoundError(f"there is no schedule '{plan_id}'")
-        await self._core.record(Dropped(plan_id)).stored.wait()
+        await self._core.record(Dropped(plan_id)).wait()
         return view(plan)
 
     def all(self) -> list[ScheduleView]:
