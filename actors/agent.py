@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -17,6 +18,7 @@ from actors.execution.judging import Judge
 from actors.execution.layers import Layer
 from actors.execution.measure import AgentMeter, MetricsMeter, NoMeter
 from actors.execution.outcomes import Outbox
+from actors.execution.projection import AgentProjection
 from actors.execution.proposals import deploy_of
 from actors.execution.releases import ReleaseBook
 from actors.execution.runtime import Fleet, Surroundings
@@ -29,6 +31,7 @@ from chimera.bus.contract import Bus, StreamSpec
 from chimera.errors import ChimeraError, DeadlineError
 from chimera.sandbox.contract import Sandbox
 from chimera.store.contract import Store
+from chimera.wire import encode
 from subjects.agent import (
     OPTIMIZE,
     PREDICT,
@@ -54,6 +57,7 @@ from subjects.agent import (
     Rollback,
     ShowAgent,
 )
+from subjects.control import BEAT, Beat
 
 if TYPE_CHECKING:
     from chimera.node.parts import Parts
@@ -62,6 +66,7 @@ BATCHING_SETTING = "agent.batching"
 SHIPPED = "edge.guests:shipped"
 """What gives the agents that ship with the program; a name, because the rooms do not import each other."""
 _SYNC_S = 10.0
+_BEAT_S, _BEAT_JOBS = 3.0, 1000
 
 
 class Agent(Actor, name="agent", mailbox=1024, concurrency=256, layer="execution"):
@@ -123,10 +128,12 @@ class Agent(Actor, name="agent", mailbox=1024, concurrency=256, layer="execution
             await self._book.synced.wait()
         if not self._book.synced.is_set():
             raise DeadlineError(f"the release book was not read within {_SYNC_S:g} s", stage="running")
+        self.ctx.spawn(self._projection.run)
         await self._acts.ship(self._shipped)
         await self._load_all()
         for outbox in self._outboxes.values():
             self.ctx.spawn(outbox.run, self._serving.flush_s)
+        self.ctx.spawn(self._beat)
 
     async def on_stop(self, reason: str) -> None:  # noqa: ARG002 - whatever the reason, the same is to do
         """Send what the outboxes hold, then unload."""
@@ -233,8 +240,9 @@ class Agent(Actor, name="agent", mailbox=1024, concurrency=256, layer="execution
         self._pool = GuestPool(self._sandbox, self._book.module, serving.grants)
         around = Surroundings(self._book, self._pool, serving, self._batching, self._now, ctx.spawn)
         self._fleet = Fleet(around, ctx.event)
+        self._projection = AgentProjection(self._store, clock.sleep, ctx.event)
         self._acts = Acts(
-            book=self._book, fleet=self._fleet, pool=self._pool, serving=serving, bus=bus, store=self._store,
+            book=self._book, fleet=self._fleet, pool=self._pool, serving=serving, bus=bus, projection=self._projection,
             facts=self._outboxes["events"], time=clock.time, report=ctx.event,
         )  # fmt: skip
         self._tasks = TaskRunner(
@@ -245,6 +253,17 @@ class Agent(Actor, name="agent", mailbox=1024, concurrency=256, layer="execution
         self._judge = Judge(tasks=self._tasks, book=self._book, fleet=self._fleet, store=self._store, bus=bus,
                             time=clock.time, new_id=lambda: uuid.uuid4().hex)  # fmt: skip
         self._optimizer = Layer("optimizer", bus, self._now)
+
+    async def _beat(self) -> None:
+        """Say every few seconds what is worked on: from this loop, which guests in their processes can't block."""
+        while True:
+            await self.ctx.clock.sleep(_BEAT_S)
+            jobs = self._tasks.running()
+            for start in range(0, len(jobs), _BEAT_JOBS):
+                with suppress(ChimeraError):  # a missed beat is made up for by the next
+                    await self._bus.publish(
+                        BEAT, encode(Beat(node=self.ctx.node, jobs=jobs[start : start + _BEAT_JOBS]))
+                    )
 
     def _outbox(self, prefix: str) -> Outbox:
         def lost(count: int, why: str) -> None:
@@ -272,7 +291,7 @@ class Agent(Actor, name="agent", mailbox=1024, concurrency=256, layer="execution
         for runtime in self._fleet.runtimes():
             record = self._book.cached(runtime.name)
             if record is not None:
-                await self._acts.project(record)
+                await self._projection.save(record.view())
 
     def _moved(self, name: str) -> None:
         if self._book.synced.is_set():

@@ -8,6 +8,7 @@ from ._operation import PREFIX
 HEARTBEAT = f"{PREFIX}.control.heartbeat"
 CANCEL = f"{PREFIX}.control.cancel"
 DOWN = f"{PREFIX}.control.down"
+BEAT = f"{PREFIX}.control.beat"
 
 
 def node_subject(node: str) -> str:
@@ -36,3 +37,10 @@ class ActorDown(Event, frozen=True, kw_only=True):
     node: str
     address: str
     reason: str
+
+
+class Beat(Event, frozen=True, kw_only=True):
+    """These jobs are being worked on: sent every few seconds by the agents' own loop, which no guest can block."""
+
+    node: str
+    jobs: list[str]

@@ -72,8 +72,48 @@ class ReleaseChanged(Event, frozen=True, kw_only=True):
     note: str = ""
 
 
+class TaskSubmitted(Event, frozen=True, kw_only=True):
+    """A task was stored durably."""
+
+    id: str
+    agent: str
+    priority: str
+    at: float
+
+
+class TaskStarted(Event, frozen=True, kw_only=True):
+    """An attempt at a task began."""
+
+    id: str
+    agent: str
+    attempt: int
+    at: float
+
+
+class TaskEnded(Event, frozen=True, kw_only=True):
+    """A task is final. Also what a task's callback subject gets.
+
+    Attributes:
+        state: ``succeeded``, ``dead``, ``cancelled`` or ``expired``.
+        attempt: The attempt whose result counts; 0 if none ran.
+        reason: Why, if it did not succeed.
+        output: The result; only a callback gets it.
+    """
+
+    id: str
+    agent: str
+    state: Literal["succeeded", "dead", "cancelled", "expired"]
+    attempt: int
+    at: float
+    reason: str = ""
+    output: Document | None = None
+
+
 EVENTS: tuple[EventType, ...] = (
     EventType(TaskProcessed, "chimera.kpi.*", "one record per task"),
     EventType(TaskJudged, "chimera.event.agent.judged", "feedback for a task"),
     EventType(ReleaseChanged, "chimera.event.agent.released", "an agent's releases changed"),
+    EventType(TaskSubmitted, "chimera.live.scheduler.submitted", "a task was stored"),
+    EventType(TaskStarted, "chimera.live.scheduler.started", "an attempt at a task began"),
+    EventType(TaskEnded, "chimera.live.scheduler.ended", "a task is final"),
 )

@@ -8,7 +8,6 @@ from typing import Any
 
 from chimera.bus.contract import Bus
 from chimera.errors import ChimeraError, ConflictError, NoAgentError
-from chimera.store.contract import Store
 from chimera.wire import encode
 from subjects.agent import AgentView, Deploy, Manifest, RegisterAgent, Release, Retire, Rollback
 from subjects.event import ReleaseChanged
@@ -16,6 +15,7 @@ from subjects.event import ReleaseChanged
 from .drafts import Draft, first_draft, guest_spec, make_draft, next_draft
 from .guests import GuestPool
 from .outcomes import Outbox
+from .projection import AgentProjection
 from .releases import Change, Record, ReleaseBook
 from .runtime import Fleet
 from .settings import Serving
@@ -34,7 +34,7 @@ class Acts:
         serving: Caps and grants.
         bus: Where the fact of an act is stored.
         facts: Takes the fact when the bus is away; sent later.
-        store: Takes the projection.
+        projection: Takes the agent as it is after the act.
         time: Unix seconds.
         report: Writes an event.
     """
@@ -48,7 +48,7 @@ class Acts:
         serving: Serving,
         bus: Bus,
         facts: Outbox,
-        store: Store,
+        projection: AgentProjection,
         time: Callable[[], float],
         report: Callable[..., Any],
     ) -> None:
@@ -58,7 +58,7 @@ class Acts:
         self._serving = serving
         self._bus = bus
         self._facts = facts
-        self._store = store
+        self._projection = projection
         self._time = time
         self._report = report
 
@@ -191,15 +191,8 @@ class Acts:
         await self._fleet.apply(change.record)
         if change.act is not None:
             await self._tell(change, by, note)
-        await self.project(change.record)
+        await self._projection.save(view)
         return view
-
-    async def project(self, record: Record) -> None:
-        """Save an agent's view in the store; the store is a projection, so failing is reported and not fatal."""
-        try:
-            await self._store.save_agent(record.view())
-        except ChimeraError as error:
-            self._report("data-access", f"agent '{record.name}' was not projected: {error.detail}", level="warning")
 
     async def _tell(self, change: Change, by: str, note: str) -> None:
         now = change.record.pointers

@@ -118,6 +118,10 @@ class TaskRunner:
         prediction = answer.unwrap()
         return msgspec.structs.replace(prediction, replayed=True) if replayed else prediction
 
+    def running(self) -> list[str]:
+        """Jobs under way here."""
+        return self._window.running()
+
     def judged(self, job_id: str) -> Judged | None:
         """Who served a job, while its answer is stored."""
         found = self._window.answer(job_id)

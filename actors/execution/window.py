@@ -72,6 +72,10 @@ class AnswerWindow(Generic[T]):
     def __len__(self) -> int:
         return len(self._kept)
 
+    def running(self) -> list[str]:
+        """Jobs under way."""
+        return list(self._open)
+
     async def once(
         self, job_id: str, fingerprint: bytes, deadline: float, run: Callable[[], Awaitable[Answer[T]]]
     ) -> tuple[Answer[T], bool]:

@@ -95,6 +95,11 @@ class MemoryStream:
         first = next(iter(self._messages), self._last_seq + 1 if self._last_seq else 0)
         return first, self._last_seq, len(self._messages)
 
+    def purge(self, before_seq: int) -> None:
+        """Remove the messages below ``before_seq``."""
+        for seq in [seq for seq in self._messages if seq < before_seq]:
+            self._remove(seq)
+
     def after(self, seq: int, subject: str, limit: int) -> list[Stored]:
         """Up to ``limit`` messages from ``seq`` on whose subject matches (empty: all)."""
         self._expire()

@@ -117,6 +117,12 @@ class Streams:
         state = (await self._api.call(f"STREAM.INFO.{stream}", kind=StreamInfo)).state
         return state.first_seq, state.last_seq, state.messages
 
+    async def purge(self, stream: str, before_seq: int) -> None:
+        """Remove the messages below ``before_seq`` (0 would mean all of them to the server)."""
+        check_name(stream, "stream")
+        if before_seq > 1:
+            await self._api.call(f"STREAM.PURGE.{stream}", {"seq": before_seq})
+
     async def append(
         self, subject: str, data: bytes, *, msg_id: str = "", expected_last: int | None = None,
         headers: Mapping[str, str] | None = None, timeout_s: float = 5.0,

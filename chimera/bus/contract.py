@@ -316,6 +316,10 @@ class Bus(Protocol):
         """(first sequence, last sequence, messages) of a stream."""
         ...
 
+    async def purge(self, stream: str, *, before_seq: int) -> None:
+        """Remove all messages of a stream below ``before_seq``. Repeating it changes nothing."""
+        ...
+
     async def key_value(self, bucket: str, *, history: int = 1, max_bytes: int = -1) -> KeyValue:
         """The bucket, made if absent."""
         ...

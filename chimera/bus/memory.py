@@ -206,6 +206,11 @@ class MemoryBus:
         await self._operate()
         return self._stream(stream).state()
 
+    async def purge(self, stream: str, *, before_seq: int) -> None:
+        """Remove all messages of a stream below ``before_seq``."""
+        await self._operate()
+        self._stream(stream).purge(before_seq)
+
     async def key_value(self, bucket: str, *, history: int = 1, max_bytes: int = -1) -> KeyValue:  # noqa: ARG002 - the contract's
         """The bucket, made if absent. Only last values are kept, whatever ``history``."""
         check_name(bucket, "bucket")

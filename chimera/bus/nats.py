@@ -149,6 +149,10 @@ class NatsBus(HotPath):
         """(first sequence, last sequence, messages) of a stream."""
         return await self._streams.state(stream)
 
+    async def purge(self, stream: str, *, before_seq: int) -> None:
+        """Remove all messages of a stream below ``before_seq``."""
+        await self._streams.purge(stream, before_seq)
+
     async def key_value(self, bucket: str, *, history: int = 1, max_bytes: int = -1) -> KeyValue:
         """The bucket, made if absent."""
         check_name(bucket, "bucket")

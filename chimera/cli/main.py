@@ -16,7 +16,8 @@ from .command import Command, Exit
 from .output import complain
 
 COMMANDS = (
-    "run", "status", "health", "performance", "call", "tail", "logs", "agents", "demo", "config", "doctor", "docs",
+    "run", "status", "health", "performance", "call", "submit", "tasks", "queue", "tail", "logs", "agents", "demo",
+    "config", "doctor", "docs",
 )  # fmt: skip
 """In the order in which the help lists them. One module each, of the same name."""
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nats-server", metavar="FILE", help="the nats-server program to start (nats.server)")
-    parser.add_argument("--store", metavar="URL", help="where projections are kept (store.url)")
+    parser.add_argument("--store", metavar="URL", help="where projections are kept (store.url, CHIMERA_STORE)")
 
 
 def _run(options: argparse.Namespace) -> int:

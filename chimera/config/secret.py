@@ -16,7 +16,8 @@ _SECRET = frozenset({
     "bearer", "credential", "credentials", "apikey", "cookie", "jwt", "dsn",
 })  # fmt: skip
 _PAIRS = frozenset({("api", "key"), ("private", "key"), ("access", "key")})
-_USERINFO = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/@'\"]+@")
+_USERINFO = re.compile(r"(\b[A-Za-z][A-Za-z0-9+.-]*://)[^\s/'\"]+@")
+_PARAMETER = re.compile(r"([?&](?:password|passwd|sslpassword|token)=)[^&\s'\"]+", re.IGNORECASE)
 _BEARER = re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE)
 _SEED = re.compile(r"\bS[UAOCNX][A-Z2-7]{56}\b")
 _MAX_DEPTH = 12
@@ -30,9 +31,9 @@ def is_secret_name(name: str) -> bool:
 
 
 def redact_text(text: str) -> str:
-    """``text`` without user and password in URLs, bearer tokens and nkey seeds."""
+    """``text`` without user, password and tokens in URLs, bearer tokens and nkey seeds."""
     if "://" in text:
-        text = _USERINFO.sub(rf"\1{HIDDEN}@", text)
+        text = _PARAMETER.sub(rf"\1{HIDDEN}", _USERINFO.sub(rf"\1{HIDDEN}@", text))
     text = _BEARER.sub(rf"\1 {HIDDEN}", text)
     return _SEED.sub(HIDDEN, text)
 

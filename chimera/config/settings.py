@@ -28,7 +28,7 @@ class NodeSettings:
     """This node."""
 
     name: str = setting("", Text(token=True), "name of this node on the bus; empty = made from the host's name")
-    roles: tuple[str, ...] = setting(("agent", "bridge"), Names(ROLES), "what this node hosts")
+    roles: tuple[str, ...] = setting(("agent", "scheduler", "bridge"), Names(ROLES), "what this node hosts")
     data_dir: str = setting(
         "",
         Text(what="a folder"),
@@ -116,8 +116,11 @@ class StoreSettings:
     """The store of projections."""
 
     url: str = setting(
-        "", Text(what="a URL such as sqlite:///path"), "where projections are kept; empty = SQLite in the data folder"
+        "",
+        Text(what="a URL such as sqlite:///path or postgresql://host/database"),
+        "where projections are kept; empty = SQLite in the data folder",
     )
+    connections: int = setting(8, Integer(1, 200), "most connections to PostgreSQL at once, beside one that watches it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +175,16 @@ class AgentSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SchedulerSettings:
+    """The scheduler of durable tasks."""
+
+    queue_max: int = setting(200_000, Integer(1, 100_000_000), "unfinished tasks kept at most; one more is refused")
+    queue_bytes: int = setting(512 * _MI, Size(_MI, 1 << 40), "most bytes of inputs of unfinished tasks")
+    keep_max: int = setting(20_000, Integer(0, 10_000_000), "finished tasks kept at most, the newest")
+    disk_bytes: int = setting(64 * _MI, Size(0, 1 << 50), "free disk space below which no new tasks are taken")
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings of a node."""
 
@@ -182,6 +195,7 @@ class Settings:
     store: StoreSettings = StoreSettings()
     log: LogSettings = LogSettings()
     agent: AgentSettings = AgentSettings()
+    scheduler: SchedulerSettings = SchedulerSettings()
     supervision: SupervisorSettings = field(default=NO_TREE)
 
 

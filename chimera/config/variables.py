@@ -18,8 +18,9 @@ ALIASES = {
     "WASM_MEMORY_LIMIT": "sandbox.memory_limit_bytes",
     "LOG_LEVEL": "log.level",
     "NATS_SERVER": "nats.server",
+    "CHIMERA_STORE": "store.url",
 }
-"""Variables without our prefix that are honoured, below their own CHIMERA_ form."""
+"""Other names that are honoured, below the CHIMERA_ form of the setting."""
 
 
 def from_environment(env: Mapping[str, str], known: Mapping[str, Declared]) -> tuple[dict[str, object], dict[str, str]]:
@@ -35,7 +36,7 @@ def from_environment(env: Mapping[str, str], known: Mapping[str, Declared]) -> t
             values[key], sources[key] = _alias(key, env[variable]), variable
     by_variable = {one.variable: key for key, one in known.items()}
     for variable in sorted(env):
-        if not variable.startswith(_PREFIX) or ("__" not in variable and _KUBERNETES.match(variable)):
+        if not variable.startswith(_PREFIX) or variable in ALIASES or _is_kubernetes(variable):
             continue
         key = by_variable.get(variable)
         if key is None:
@@ -45,6 +46,10 @@ def from_environment(env: Mapping[str, str], known: Mapping[str, Declared]) -> t
             )
         values[key], sources[key] = env[variable], variable
     return values, sources
+
+
+def _is_kubernetes(variable: str) -> bool:
+    return "__" not in variable and _KUBERNETES.match(variable) is not None
 
 
 def _alias(key: str, value: str) -> str:

@@ -88,6 +88,11 @@ CATALOGUE: tuple[Metric, ...] = (
     _counter("chimera_store_errors_total", "Operations that failed"),
     _gauge("chimera_store_queued_operations", "Operations that wait for the store"),
     _gauge("chimera_store_size_bytes", "Size of the store on disk"),
+    _gauge("chimera_store_connected", "1 while the store's database answers; only where it lives elsewhere"),
+    _gauge("chimera_store_pool_connections", "Connections to the database by state: busy or idle", "state"),
+    _gauge("chimera_store_pool_max_connections", "Most connections that work is given"),
+    _counter("chimera_store_pool_waits_total", "Operations that had to wait for a connection"),
+    _counter("chimera_store_losses_total", "Times the database was lost"),
     # the process
     _gauge("chimera_process_resident_memory_bytes", "Resident memory of this process"),
     _counter("chimera_process_cpu_seconds_total", "User and system CPU time of this process"),

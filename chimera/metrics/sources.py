@@ -12,7 +12,7 @@ from .registry import Metrics
 if TYPE_CHECKING:
     from chimera.bus.contract import BusStatistics
     from chimera.sandbox.contract import SandboxStatistics
-    from chimera.store.contract import StoreStatistics
+    from chimera.store.contract import PoolStatistics, StoreStatistics
 
 _ALONE = ()
 """Label values of a metric without labels."""
@@ -95,3 +95,25 @@ def observe_store(metrics: Metrics, statistics: Callable[[], StoreStatistics]) -
     metrics.at_scrape("chimera_store_errors_total", lambda: {_ALONE: statistics().errors})
     metrics.at_scrape("chimera_store_queued_operations", lambda: {_ALONE: statistics().queued})
     metrics.at_scrape("chimera_store_size_bytes", lambda: {_ALONE: statistics().size_bytes})
+    _observe_pool(metrics, lambda: statistics().pool)
+
+
+def _observe_pool(metrics: Metrics, statistics: Callable[[], PoolStatistics | None]) -> None:
+    """Nothing is shown for a store without a pool."""
+
+    def single(name: str, pick: Callable[[PoolStatistics], float]) -> None:
+        def reading() -> Mapping[tuple[str, ...], float]:
+            pool = statistics()
+            return {} if pool is None else {_ALONE: pick(pool)}
+
+        metrics.at_scrape(name, reading)
+
+    def connections() -> Mapping[tuple[str, ...], float]:
+        pool = statistics()
+        return {} if pool is None else {("busy",): pool.busy, ("idle",): pool.idle}
+
+    metrics.at_scrape("chimera_store_pool_connections", connections)
+    single("chimera_store_connected", lambda pool: pool.connected)
+    single("chimera_store_pool_max_connections", lambda pool: pool.limit)
+    single("chimera_store_pool_waits_total", lambda pool: pool.waits)
+    single("chimera_store_losses_total", lambda pool: pool.losses)

@@ -13,7 +13,7 @@ import anyio
 
 from chimera._version import __version__
 from chimera.clock import Clock, SystemClock
-from chimera.config import Settings
+from chimera.config import Settings, redact_text
 from chimera.errors import ChimeraError
 from chimera.events import EventSink
 from chimera.logs import log_event
@@ -176,7 +176,7 @@ class Node:
         settings = self.settings
         places = {
             "nats-server": self.services.server.url if self.services.server else settings.nats.url,
-            "store": settings.store.url or str(settings.node.data / "chimera.sqlite"),
+            "store": redact_text(settings.store.url) or str(settings.node.data / "chimera.sqlite"),
             "bridge": ", ".join(self.http_urls().values()),
             "bus": self.parts.bus.statistics().url if self.parts.bus else "",
             "projector": "stream KPI into the store",

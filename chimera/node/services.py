@@ -132,7 +132,8 @@ class Services:
         from chimera.store import open_store
 
         settings = self._parts.settings
-        return open_store(settings.store.url, settings.node.data, settings.nats.durability)
+        own = settings.store
+        return open_store(own.url, settings.node.data, settings.nats.durability, connections=own.connections)
 
     async def _take_store(self, store: Any) -> None:
         self._parts.store = store

@@ -35,8 +35,29 @@ class Remembered:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolStatistics:
+    """Connections of a store that lives elsewhere.
+
+    Attributes:
+        connected: Whether the database answered when it was last asked.
+        limit: Most connections that work is given.
+        busy: Connections that work now.
+        idle: Connections that wait for work.
+        waits: Calls that had to wait for a connection, since the start.
+        losses: Times the database was lost, since the start.
+    """
+
+    connected: bool
+    limit: int
+    busy: int
+    idle: int
+    waits: int
+    losses: int
+
+
+@dataclass(frozen=True, slots=True)
 class StoreStatistics:
-    """Counters since the start."""
+    """Counters since the start; ``pool`` for a store that has one."""
 
     backend: str
     location: str
@@ -45,6 +66,7 @@ class StoreStatistics:
     errors: int
     queued: int
     size_bytes: int
+    pool: PoolStatistics | None = None
 
 
 class Store(Protocol):

@@ -1,8 +1,12 @@
-"""The schema of the SQLite store, as migrations of sqlite-utils: applied once each, in order, each in a transaction."""
+"""The schema's steps on SQLite, as migrations of sqlite-utils: each once, in order, each in a transaction."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING
+
+from .schema import STEPS, Step, pending, surplus
 
 if TYPE_CHECKING:
     import sqlite3
@@ -10,31 +14,50 @@ if TYPE_CHECKING:
     from sqlite_utils import Database
 
 _SET = "chimera"
-_OUTCOME = {
-    "id": int, "stream": str, "generation": str, "seq": int, "job_id": str, "agent": str, "release": int, "task": str,
-    "outcome": str, "at": float, "queue_ms": float, "run_ms": float, "cpu_ms": float, "memory_bytes": int, "node": str,
-    "variant": str, "key": str, "detail": str, "input": str, "output": str,
-}  # fmt: skip
-_JUDGEMENT = {
-    "job_id": str, "agent": str, "release": int, "at": float, "label": str, "score": float, "predicted_label": str,
-    "predicted_score": float, "correct": int,
-}  # fmt: skip
 
 
-def migrate(connection: sqlite3.Connection) -> None:
+def migrate(connection: sqlite3.Connection, steps: Sequence[Step] = STEPS) -> None:
     """Bring the file behind ``connection`` to the newest schema. Plugins of sqlite-utils are left out.
 
     A file that is up to date is told by one query, so that a warm start need not load the library.
     """
-    steps = {"0001_agents": _agents, "0002_outcomes": _outcomes, "0003_node": _node}
-    if set(steps) <= _applied(connection):
+    if not pending(_applied(connection), steps):
         return
     from sqlite_utils import Database, Migrations  # noqa: PLC0415 - heavy, and only a new schema needs it
 
     migrations = Migrations(_SET)
-    for name, step in steps.items():
-        migrations(name=name)(step)
+    for step in steps:
+        migrations(name=step.name)(_applying(step))
     migrations.apply(Database(connection, execute_plugins=False, recursive_triggers=False))
+
+
+def downgrade(connection: sqlite3.Connection, last: str, steps: Sequence[Step] = STEPS) -> list[str]:
+    """Take back the steps after ``last`` in one transaction; their names, newest first. All of them if it is empty.
+
+    Raises:
+        ValueError: If there is no step ``last``.
+    """
+    undone = surplus(_applied(connection), last, steps)
+    with closing(connection.cursor()) as cursor:
+        cursor.execute("BEGIN IMMEDIATE")
+        try:
+            for step in undone:
+                for statement in step.down():
+                    cursor.execute(statement)
+                cursor.execute("DELETE FROM _sqlite_migrations WHERE migration_set = ? AND name = ?", (_SET, step.name))
+        except BaseException:
+            cursor.execute("ROLLBACK")
+            raise
+        cursor.execute("COMMIT")
+    return [step.name for step in undone]
+
+
+def _applying(step: Step) -> Callable[[Database], None]:
+    def apply(db: Database) -> None:
+        for statement in step.up("sqlite"):
+            db.conn.execute(statement)
+
+    return apply
 
 
 def _applied(connection: sqlite3.Connection) -> set[str]:
@@ -43,41 +66,3 @@ def _applied(connection: sqlite3.Connection) -> set[str]:
         return set()
     query = "SELECT name FROM _sqlite_migrations WHERE migration_set = ?"
     return {name for (name,) in connection.execute(query, [_SET])}
-
-
-def _agents(db: Database) -> None:
-    db.table("agents").create(
-        {"name": str, "state": str, "live": int, "candidate": int, "share": float, "previous": int},
-        pk="name", not_null=("state", "live"),
-    )  # fmt: skip
-    db.table("releases").create(
-        {"agent": str, "number": int, "digest": str, "parent": int, "created_at": str, "document": str},
-        pk=("agent", "number"), not_null=("digest", "created_at", "document"),
-    )  # fmt: skip
-
-
-def _outcomes(db: Database) -> None:
-    outcomes = db.table("outcomes").create(
-        _OUTCOME, pk="id", not_null=("stream", "generation", "seq", "job_id", "agent", "release", "outcome", "at")
-    )
-    outcomes.create_index(["stream", "seq", "generation"], unique=True)
-    outcomes.create_index(["job_id", "at"])
-    outcomes.create_index(["agent", "at"])
-    outcomes.create_index(["at"])
-    judgements = db.table("judgements").create(_JUDGEMENT, pk="job_id", not_null=("agent", "release", "at"))
-    judgements.create_index(["agent", "at"])
-    judgements.create_index(["at"])
-    db.table("streams").create(
-        {"name": str, "position": int, "high_water": int, "generation": str, "base": int},
-        pk="name", not_null=("position", "high_water", "generation", "base"),
-    )  # fmt: skip
-
-
-def _node(db: Database) -> None:
-    db.table("settings").create({"name": str, "value": str}, pk="name", not_null=("value",))
-    remembered = db.table("remembered").create(
-        {"key": str, "body_digest": str, "status": int, "body": bytes, "at": float},
-        pk="key", not_null=("body_digest", "status", "body", "at"),
-    )  # fmt: skip
-    remembered.create_index(["at"])
-    db.table("pulse").create({"id": int, "beats": int}, pk="id", not_null=("beats",))

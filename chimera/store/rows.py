@@ -12,6 +12,9 @@ from subjects.event import TaskJudged, TaskProcessed
 Row = tuple[Any, ...]
 Parameters = dict[str, Any]
 
+_LARGEST = (1 << 63) - 1
+"""What an integer column holds; the wire can carry more."""
+
 _encoder = msgspec.json.Encoder()
 _release = msgspec.json.Decoder(Release)
 _document = msgspec.json.Decoder(dict[str, Any])
@@ -60,7 +63,7 @@ def release_from(row: Row) -> Release:
 def outcome_parameters(outcome: TaskProcessed) -> Parameters:
     """A task's outcome."""
     return {
-        **{name: getattr(outcome, name) for name in outcome.__struct_fields__},
+        **_plain(outcome),
         "input": None if outcome.input is None else to_json(outcome.input),
         "output": None if outcome.output is None else to_json(outcome.output),
     }
@@ -80,4 +83,13 @@ def outcome_from(row: Row) -> TaskProcessed:
 
 def judgement_parameters(judged: TaskJudged) -> Parameters:
     """Feedback for a task."""
-    return {name: getattr(judged, name) for name in judged.__struct_fields__}
+    return _plain(judged)
+
+
+def _plain(message: msgspec.Struct) -> Parameters:
+    """Its fields, with the integers as a database takes them."""
+    return {name: _fitting(getattr(message, name)) for name in message.__struct_fields__}
+
+
+def _fitting(value: Any) -> Any:
+    return max(-_LARGEST, min(_LARGEST, int(value))) if isinstance(value, int) else value

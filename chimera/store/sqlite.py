@@ -15,6 +15,7 @@ from subjects.event import TaskJudged, TaskProcessed
 
 from . import rows, statements
 from .contract import OutcomeFilter, Remembered, StoreStatistics
+from .mark import StreamMark
 from .migrations import migrate
 from .worker import SqliteWorker, as_unavailable
 
@@ -22,7 +23,6 @@ T = TypeVar("T")
 _BUSY_S = 5.0
 _WAL_LIMIT_BYTES = 16 << 20
 _FORGET_AT_ONCE = 5_000
-_NEW_STREAM = (0, 0, "", 0)
 
 
 class SqliteStore:
@@ -88,16 +88,13 @@ class SqliteStore:
         last = max(seq for seq, _ in outcomes)
 
         def work(connection: sqlite3.Connection) -> int:
-            position, high_water, generation, base = _stream(connection, stream)
+            mark = _mark(connection, stream)
             for row in batch:
-                row.update(generation=generation, base=base)
+                row.update(generation=mark.generation, base=mark.base)
             before = connection.total_changes
             connection.executemany(statements.SAVE_OUTCOME, batch)
             new = connection.total_changes - before
-            _save_stream(
-                connection, stream, position=max(position, last), high_water=max(high_water, last),
-                generation=generation, base=base,
-            )  # fmt: skip
+            connection.execute(statements.SAVE_STREAM, mark.saved(last).parameters(stream))
             return new
 
         return await self._write(work)
@@ -121,28 +118,20 @@ class SqliteStore:
 
     async def position(self, stream: str) -> int:
         """Last sequence projected from a stream; 0 = none."""
-        return (await self._read(lambda connection: _stream(connection, stream)))[0]
+        return (await self._read(lambda connection: _mark(connection, stream))).position
 
     async def mark(self, stream: str, last_seq: int, generation: str = "") -> None:
-        """Raise the high-water mark. A new ``generation`` says that the stream has gone back to ``last_seq``.
-
-        Its sequences will be used again from there, so they count as new ones, and position and mark go back too.
-        """
+        """Raise the high-water mark. A new ``generation`` says that the stream has gone back to ``last_seq``."""
 
         def work(connection: sqlite3.Connection) -> None:
-            position, high_water, current, base = _stream(connection, stream)
-            if generation and generation != current:
-                position, high_water, current, base = min(position, last_seq), last_seq, generation, last_seq
-            _save_stream(
-                connection, stream, position=position, high_water=max(high_water, last_seq),
-                generation=current, base=base,
-            )  # fmt: skip
+            mark = _mark(connection, stream).marked(last_seq, generation)
+            connection.execute(statements.SAVE_STREAM, mark.parameters(stream))
 
         await self._write(work)
 
     async def high_water(self, stream: str) -> int:
         """The high-water mark; a stream that ends below it has gone back."""
-        return (await self._read(lambda connection: _stream(connection, stream)))[1]
+        return (await self._read(lambda connection: _mark(connection, stream))).high_water
 
     async def setting(self, name: str) -> Any:
         """A persisted setting, or ``None``."""
@@ -274,10 +263,6 @@ def _releases(connection: sqlite3.Connection, agent: str) -> list[Release]:
     return [rows.release_from(row) for row in found]
 
 
-def _stream(connection: sqlite3.Connection, name: str) -> tuple[int, int, str, int]:
-    row = connection.execute(statements.STREAM, {"name": name}).fetchone()
-    return row or _NEW_STREAM
-
-
-def _save_stream(connection: sqlite3.Connection, name: str, **values: int | str) -> None:
-    connection.execute(statements.SAVE_STREAM, {"name": name, **values})
+def _mark(connection: sqlite3.Connection, stream: str) -> StreamMark:
+    row = connection.execute(statements.STREAM, {"name": stream}).fetchone()
+    return StreamMark(*row) if row else StreamMark()

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.postgres import own_postgres
 from tests.support.running import RunningSystem
+
+__all__ = ["own_postgres"]
 
 MakeSystem = Callable[..., RunningSystem]
 

@@ -12,6 +12,9 @@ import pytest
 from chimera.bus import Bus, MemoryBus, MemoryHub
 from chimera.bus.nats import NatsBus
 from tests.support.nats_server import NatsServer
+from tests.support.postgres import postgres
+
+__all__ = ["postgres"]
 
 _numbers = itertools.count(1)
 

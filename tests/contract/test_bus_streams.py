@@ -204,3 +204,17 @@ async def test_full_work_queue_refuses(bus: Bus, unique: str):
     with pytest.raises(UnavailableError):
         await bus.append(f"{unique}.x", b"x" * 4000, msg_id="one too many")
     assert (await bus.stream_state(unique))[0] == 1
+
+
+async def test_a_purge_removes_what_is_below_and_appends_go_on(bus: Bus, unique: str) -> None:
+    """After a purge the rest is read in order, the subject's last sequence still fences, and repeating is harmless."""
+    await bus.declare(StreamSpec(unique, (f"{unique}.>",)))
+    for number in range(5):
+        await bus.append(f"{unique}.a", b"%d" % number, msg_id=f"{unique}-{number}")
+    await bus.purge(unique, before_seq=4)
+    await bus.purge(unique, before_seq=4)
+    await bus.purge(unique, before_seq=0)
+    async with bus.read(unique) as messages:
+        assert [(message.seq, message.data) async for message in messages] == [(4, b"3"), (5, b"4")]
+    assert (await bus.append(f"{unique}.a", b"5", msg_id=f"{unique}-5", expected_last=5)).seq == 6
+    assert await bus.stream_state(unique) == (4, 6, 3)

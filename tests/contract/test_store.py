@@ -1,31 +1,36 @@
-"""Every store keeps the contract; a new backend adds its factory to ``BACKENDS``."""
+"""Every store keeps the contract; a new backend adds its name to ``BACKENDS`` and its way to ``factory``."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import anyio
 import pytest
+from msgspec.structs import replace as replace_fields
 
 from chimera.store import OutcomeFilter, Remembered, Store, open_store
 from subjects.agent import AgentView, Candidate, Limits, Manifest, Parameter, Release
-from subjects.event import Outcome, TaskProcessed
+from subjects.event import Outcome, TaskJudged, TaskProcessed
+from tests.support.postgres import PostgresServer
 
 pytestmark = pytest.mark.anyio
 
 Factory = Callable[[Path], Store]
-BACKENDS: dict[str, Factory] = {
-    "sqlite": lambda folder: open_store("", folder),
-    "sqlite-wear": lambda folder: open_store("", folder, "wear"),
-}
+BACKENDS = {"sqlite": "power", "sqlite-wear": "wear", "postgres": "power", "postgres-wear": "wear"}
+"""Name of a backend to the durability it is opened with."""
 
 
 @pytest.fixture(params=list(BACKENDS))
-def factory(request: pytest.FixtureRequest) -> Factory:
-    """One backend."""
-    return BACKENDS[request.param]
+async def factory(request: pytest.FixtureRequest) -> Factory:
+    """One backend: opens this test's store, as often as it likes."""
+    durability, url = BACKENDS[request.param], ""
+    if request.param.startswith("postgres"):
+        server: PostgresServer = request.getfixturevalue("postgres")
+        url = await server.new_schema()
+    return lambda folder: open_store(url, folder, durability)
 
 
 @pytest.fixture
@@ -180,6 +185,36 @@ async def test_new_generation_counts_sequences_anew(store: Store):
     assert await store.high_water("KPI") == 5
 
 
+async def test_a_second_node_that_saw_the_same_loss_changes_nothing(store: Store):
+    """Two nodes see a stream go back; the one that tells it later does not begin another generation."""
+    await store.save_outcomes([(seq, outcome(f"old-{seq}")) for seq in (1, 2, 3)], stream="KPI")
+    await store.mark("KPI", 2, generation="of the first node")
+    await store.mark("KPI", 2, generation="of the second node")
+    assert await store.save_outcomes([(2, outcome("old-2")), (3, outcome("new-3"))], stream="KPI") == 1
+    await store.mark("KPI", 3, generation="of the third node")
+    assert await store.save_outcomes([(3, outcome("new-3"))], stream="KPI") == 0
+
+
+async def test_what_the_wire_can_carry_can_be_stored(store: Store):
+    """A NUL in a text and an integer beyond 64 bits come back readable instead of blocking what comes after them."""
+    wild = replace_fields(outcome(), detail="a\0b", memory_bytes=1 << 64, input={"text": "\0", "big": 1 << 70})
+    assert await store.save_outcomes([(1, wild), (2, outcome("next"))], stream="KPI") == 2
+    found = await store.outcome("job")
+    assert found is not None
+    assert found.detail in {"a\0b", "a\ufffdb"}
+    assert found.memory_bytes == (1 << 63) - 1
+    assert found.input == wild.input
+
+
+async def test_feedback_is_stored(store: Store):
+    """Feedback with and without a verdict is taken, and a repeat is no error."""
+    for correct in (True, None, False):
+        judged = TaskJudged(job_id="j", agent="a", release=1, at=5.0, label="x", score=0.5, correct=correct)
+        await store.save_judgement(judged)
+        await store.save_judgement(judged)
+    assert store.statistics().errors == 0
+
+
 async def test_settings_are_json(store: Store):
     """A setting is any JSON value; the last one wins; an unknown one is None."""
     await store.set_setting("batching", {"batch_size": 8, "list": [1, None, "é"]})
@@ -237,6 +272,17 @@ async def test_many_callers_at_once(store: Store):
             group.start_soon(save, seq)
     assert sum(results.values()) == 50
     assert len(await store.outcomes(OutcomeFilter())) == 50
+
+
+async def test_the_position_survives_callers_in_any_order(store: Store):
+    """Writers of one stream overtake each other, and its position and mark end at the highest sequence all the same."""
+    for turn in range(5):
+        async with anyio.create_task_group() as group:
+            for seq in range(20, 0, -1):
+                number = turn * 20 + seq
+                saving = partial(store.save_outcomes, [(number, outcome(f"j{number}"))], stream="KPI")
+                group.start_soon(saving)
+        assert (await store.position("KPI"), await store.high_water("KPI")) == ((turn + 1) * 20, (turn + 1) * 20)
 
 
 async def test_check_and_statistics(store: Store):

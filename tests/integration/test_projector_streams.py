@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -13,6 +14,7 @@ from chimera.bus import Bus, MemoryBus, MemoryHub, StreamSpec
 from chimera.store import OutcomeFilter, Projector, Store, open_store
 from chimera.wire import encode
 from subjects.event import TaskJudged, TaskProcessed
+from tests.support.postgres import PostgresServer
 
 pytestmark = pytest.mark.anyio
 
@@ -49,24 +51,34 @@ async def _until(store: Store, count: int) -> list[str]:
     return sorted(one.job_id for one in found)
 
 
-async def test_every_record_once_across_restarts_and_a_lost_store(tmp_path: Path):
+@pytest.fixture(params=["sqlite", "postgres"])
+async def places(request: pytest.FixtureRequest, tmp_path: Path) -> list[Callable[[], Store]]:
+    """Two stores of one backend, opened as often as one likes."""
+    if request.param == "sqlite":
+        return [partial(open_store, "", tmp_path / name) for name in ("one", "two")]
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return [partial(open_store, await server.new_schema(), tmp_path) for _ in range(2)]
+
+
+async def test_every_record_once_across_restarts_and_a_lost_store(places: list[Callable[[], Store]]):
     """Records from before, during and between runs are stored once each; a lost store is rebuilt from the streams."""
+    open_one, open_two = places
     async with MemoryBus(MemoryHub()) as bus:
         for spec in _STREAMS:
             await bus.declare(spec)
         for number in range(10):
             await _task(bus, f"a{number}")
         await _judged(bus, "a1")
-        async with open_store("", tmp_path / "one") as store, _running(bus, store):
+        async with open_one() as store, _running(bus, store):
             await _until(store, 10)
             for number in range(10):
                 await _task(bus, f"b{number}")
             await _until(store, 20)
         await _task(bus, "c")
-        async with open_store("", tmp_path / "one") as store, _running(bus, store) as projector:
+        async with open_one() as store, _running(bus, store) as projector:
             one = await _until(store, 21)
             assert projector.statistics.regresses == []
-        async with open_store("", tmp_path / "two") as store, _running(bus, store):
+        async with open_two() as store, _running(bus, store):
             assert await _until(store, 21) == one
             with anyio.fail_after(20):
                 while await store.high_water("EVENTS") < 1:  # noqa: ASYNC110 - it has no event

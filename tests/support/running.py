@@ -96,12 +96,16 @@ class RunningSystem:
         """Start the process and wait until ``/readyz`` says yes. May be called again after ``stop`` or ``kill``."""
         self.launch()
         deadline = time.monotonic() + timeout_s
-        line = self._until(deadline, self._first_line, "has printed what runs where")
+        self.until_it_serves(timeout_s)
+        self._until(deadline, self._ready, "is ready")
+
+    def until_it_serves(self, timeout_s: float = START_S) -> None:
+        """After ``launch``: wait until it has said where it listens, ready or not."""
+        line = self._until(time.monotonic() + timeout_s, self._first_line, "has printed what runs where")
         self.announced = msgspec.json.decode(line)
         self.base = self.announced["http"]["agent"]
         self._close_client()
         self._client = httpx.Client(base_url=self.base, timeout=30.0, trust_env=False)
-        self._until(deadline, self._ready, "is ready")
 
     def stop(self, number: signal.Signals = signal.SIGINT, timeout_s: float = STOP_S) -> int:
         """Signal it and wait for its end; gives the exit code."""

@@ -111,10 +111,18 @@ def test_nested_variable():
             "1Gi",
         ),
         ({"LOG_LEVEL": ""}, "log.level", "info"),
+        ({"CHIMERA_STORE": "sqlite:///x"}, "store.url", "sqlite:///x"),
+        ({"CHIMERA_STORE": "sqlite:///x", "CHIMERA_STORE__URL": "sqlite:///y"}, "store.url", "sqlite:///y"),
+        ({"CHIMERA_STORE": "postgresql://me:p@ss@db/x"}, "store.url", "postgresql://***@db/x"),
+        (
+            {"CHIMERA_STORE": "postgresql://db/x?password=p&sslmode=require"},
+            "store.url",
+            "postgresql://db/x?password=***&sslmode=require",
+        ),
     ],
 )
-def test_known_variables_without_our_prefix(env: dict[str, str], key: str, value: str):
-    """The runbook's variables work, below their own CHIMERA_ form; an empty one counts as unset."""
+def test_other_names_of_variables(env: dict[str, str], key: str, value: str):
+    """The runbook's variables work, below the setting's own; an empty one counts as unset; no password is shown."""
     rows = {row.name: row.value.strip('"') for row in in_force(load(env={**HOME, **env}))}
     assert rows[key] == value
 

@@ -21,7 +21,7 @@ from chimera.metrics import (
 from chimera.metrics.registry import MAX_SERIES
 from chimera.paths import configs_dir
 from chimera.sandbox.contract import SandboxStatistics
-from chimera.store.contract import StoreStatistics
+from chimera.store.contract import PoolStatistics, StoreStatistics
 
 UNITS = (
     "seconds", "bytes", "ratio", "messages", "info", "connections", "fds", "tasks", "workers", "guests", "instances",
@@ -161,6 +161,21 @@ def test_sources_fill_the_catalogue() -> None:
     assert dict(found["chimera_sandbox_workers"]) == {'state="idle"': 1, 'state="busy"': 3}
     assert dict(found["chimera_sandbox_calls_total"]) == {'outcome="ok"': 6, 'outcome="failed"': 4}
     assert found["chimera_store_size_bytes"] == [("", 4096.0)]
+    assert not any(name.startswith("chimera_store_pool") for name in found)
+
+
+def test_the_pool_of_a_store_is_read_at_scrape_time() -> None:
+    """A store with a pool shows whether it is connected, its connections, and what it has waited and lost."""
+    pool = PoolStatistics(connected=False, limit=8, busy=3, idle=2, waits=11, losses=1)
+    store = StoreStatistics("postgres", "x", writes=3, reads=2, errors=1, queued=4, size_bytes=4096, pool=pool)
+    metrics = Metrics()
+    observe_store(metrics, lambda: store)
+    found = parse(metrics.exposition().decode())
+    assert dict(found["chimera_store_pool_connections"]) == {'state="busy"': 3, 'state="idle"': 2}
+    assert found["chimera_store_connected"] == [("", 0.0)]
+    assert found["chimera_store_pool_max_connections"] == [("", 8.0)]
+    assert found["chimera_store_pool_waits_total"] == [("", 11.0)]
+    assert found["chimera_store_losses_total"] == [("", 1.0)]
 
 
 def test_process_numbers_are_read_from_proc(tmp_path: Path) -> None:

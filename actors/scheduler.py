@@ -1,0 +1,332 @@
+"""The scheduler actor: durable tasks, one leader among any number of instances. Thin: see ``scheduling``.
+
+The first instance leads; the others watch it, pass on what they are asked, and one takes over when it goes. Who leads
+is written in the log itself, by the same compare-and-set that fences every append, so no two can ever write.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import anyio
+
+from actors.queueing import states
+from actors.queueing.admission import Capacity
+from actors.queueing.ledger import Ledger
+from actors.queueing.records import Took
+from actors.scheduling.alarm import Alarm
+from actors.scheduling.attempts import Attempts
+from actors.scheduling.clockwork import Clockwork
+from actors.scheduling.core import Core, Policy
+from actors.scheduling.desk import Desk
+from actors.scheduling.herald import Herald
+from actors.scheduling.journal import Journal, stream_spec
+from actors.scheduling.plans import Plans
+from actors.scheduling.views import dead_page, depths, oldest_age_s, page_of, queue_view, stuck_tasks, task_view
+from chimera import Actor, handles
+from chimera.bus.contract import Bus, Delivery
+from chimera.errors import ChimeraError, RestartingError
+from chimera.ref import Ref
+from chimera.wire import decode
+from subjects import Request
+from subjects.control import BEAT, Beat
+from subjects.scheduler import (
+    AgentLimits,
+    CancelTask,
+    CheckScheduler,
+    Drain,
+    GetQueue,
+    GetTask,
+    LimitAgent,
+    ListDead,
+    ListSchedules,
+    ListStuck,
+    ListTasks,
+    Noted,
+    Pause,
+    QueueView,
+    ReportProgress,
+    Resume,
+    Revive,
+    Revived,
+    Schedule,
+    SchedulePage,
+    SchedulerHealth,
+    ScheduleView,
+    Standing,
+    StuckPage,
+    Submit,
+    Submitted,
+    Unschedule,
+)
+from subjects.task import TaskPage, TaskView
+
+if TYPE_CHECKING:
+    from chimera.node.parts import Parts
+
+R = TypeVar("R")
+_RETRY_S = 0.5
+
+
+class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="scheduling"):
+    """Keeps tasks and has them done.
+
+    Args:
+        bus: Where the log is.
+        policy: What the operator decides.
+        disk: A folder on the disk that holds the log, if it is on this machine.
+        replicas: Copies of the log.
+    """
+
+    def __init__(self, *, bus: Bus, policy: Policy | None = None, disk: Path | None = None, replicas: int = 1) -> None:
+        self._bus, self._policy, self._disk, self._replicas = bus, policy or Policy(), disk, replicas
+        self._leader = ""
+
+    @staticmethod
+    def assemble(parts: Parts) -> dict[str, Any]:
+        """The constructor's arguments on a node."""
+        settings = parts.settings
+        own = settings.scheduler
+        room = Capacity(own.queue_max, own.queue_bytes, own.disk_bytes)
+        return {
+            "bus": parts.need("bus"),
+            "policy": Policy(room=room, keep_finished=own.keep_max),
+            "disk": None if settings.nats.url else settings.node.data,
+        }
+
+    async def on_start(self) -> None:
+        """Read the log; lead, or watch who does."""
+        self._started = self.ctx.clock.time()
+        await self._bus.declare(stream_spec(self._replicas))
+        await self._open(ours=True)
+
+    async def on_stop(self, reason: str) -> None:  # noqa: ARG002 - whatever the reason, the same is to do
+        """Let what was written be stored; attempts that run are begun again by whoever leads next."""
+        if self._leader == self.ctx.node:
+            await self._beats.unsubscribe()
+            with anyio.move_on_after(2.0), suppress(RestartingError):
+                await self._core.journal.barrier()
+
+    async def on_down(self, ref: Ref, reason: str) -> None:
+        """The leader, or its node, went away: lead, unless somebody was faster."""
+        if ref.node == self._leader:
+            self.ctx.event("leader-lost", f"{ref.node}: {reason}", level="warning")
+            await self._open(gone=ref.node)
+
+    @handles
+    async def submit(self, message: Submit) -> Submitted:
+        """Store tasks."""
+        return await self._desk.submit(message) if self._leads else await self._pass_on(message)
+
+    @handles
+    async def task(self, message: GetTask) -> TaskView:
+        """One task, at once or at its end."""
+        if not self._leads:
+            return await self._pass_on(message, message.wait_ms / 1e3 + 5.0)
+        task = self._desk.find(message.id)
+        if message.wait_ms and not states.is_final(task.status.state):
+            await self._core.ended(message.id, message.wait_ms / 1e3)
+        else:
+            await self._core.journal.barrier()
+        return task_view(self._desk.find(message.id), self.ctx.clock.time(), whole=True)
+
+    @handles
+    async def tasks(self, message: ListTasks) -> TaskPage:
+        """Tasks by filter."""
+        return page_of(self._core, message) if self._leads else await self._pass_on(message)
+
+    @handles
+    async def cancel(self, message: CancelTask) -> TaskView:
+        """Cancel a task."""
+        if not self._leads:
+            return await self._pass_on(message)
+        return task_view(await self._desk.cancel(message.id), self.ctx.clock.time(), whole=True)
+
+    @handles
+    async def progress(self, message: ReportProgress) -> Noted:
+        """A worker's heartbeat."""
+        if not self._leads:
+            return await self._pass_on(message)
+        task, now = self._desk.find(message.id), self.ctx.clock.monotonic()
+        if states.fences(task.status, message.attempt):
+            return Noted(stop=True)
+        task.beat_at, task.note = now, message.note or task.note
+        if message.progress is not None and (task.progress is None or message.progress > task.progress):
+            task.progress, task.moved_at = message.progress, now
+        return Noted(stop=False)
+
+    @handles
+    async def queue(self, message: GetQueue) -> QueueView:
+        """The queue."""
+        return queue_view(self._core) if self._leads else await self._pass_on(message)
+
+    @handles
+    async def stuck(self, message: ListStuck) -> StuckPage:
+        """What does not get on."""
+        return StuckPage(tasks=stuck_tasks(self._core)) if self._leads else await self._pass_on(message)
+
+    @handles
+    async def dead(self, message: ListDead) -> TaskPage:
+        """Dead letters."""
+        return dead_page(self._core, message) if self._leads else await self._pass_on(message)
+
+    @handles
+    async def revive(self, message: Revive) -> Revived:
+        """Queue dead tasks again."""
+        return Revived(ids=await self._desk.revive(message)) if self._leads else await self._pass_on(message)
+
+    @handles
+    async def pause(self, message: Pause) -> Standing:
+        """Start nothing new."""
+        if not self._leads:
+            return await self._pass_on(message)
+        await self._desk.hold(message.agent, paused=True)
+        return self._standing()
+
+    @handles
+    async def resume(self, message: Resume) -> Standing:
+        """End a pause or a drain."""
+        if not self._leads:
+            return await self._pass_on(message)
+        await self._desk.hold(message.agent, paused=False)
+        return self._standing()
+
+    @handles
+    async def drain(self, message: Drain) -> Standing:
+        """Take and start nothing new."""
+        if not self._leads:
+            return await self._pass_on(message)
+        await self._desk.drain()
+        return self._standing()
+
+    @handles
+    async def limit(self, message: LimitAgent) -> AgentLimits:
+        """Limits of one agent."""
+        if not self._leads:
+            return await self._pass_on(message)
+        await self._desk.limit(message)
+        return AgentLimits(agent=message.agent, concurrency=message.concurrency, rate_per_s=message.rate_per_s or None)
+
+    @handles
+    async def schedule(self, message: Schedule) -> ScheduleView:
+        """Make or replace a schedule."""
+        return await self._plans.set(message) if self._leads else await self._pass_on(message)
+
+    @handles
+    async def schedules(self, message: ListSchedules) -> SchedulePage:
+        """All schedules."""
+        return SchedulePage(schedules=self._plans.all()) if self._leads else await self._pass_on(message)
+
+    @handles
+    async def unschedule(self, message: Unschedule) -> ScheduleView:
+        """Remove a schedule."""
+        return await self._plans.drop(message.id) if self._leads else await self._pass_on(message)
+
+    @handles
+    async def health(self, message: CheckScheduler) -> SchedulerHealth:
+        """How the scheduler does."""
+        if not self._leads:
+            return await self._pass_on(message)
+        core, control = self._core, self._core.ledger.control
+        checks = {"log": f"fail: {core.journal.trouble}" if core.journal.trouble else "pass"}
+        stuck = len(stuck_tasks(core))
+        checks["stuck"] = f"warn: {stuck} tasks do not get on" if stuck else "pass"
+        checks["dead"] = f"warn: {len(core.ledger.dead)} dead letters" if core.ledger.dead else "pass"
+        verdicts = {text.partition(":")[0] for text in checks.values()}
+        return SchedulerHealth(
+            status="fail" if "fail" in verdicts else "warn" if "warn" in verdicts else "pass", node=self.ctx.node,
+            leader=self._leader, epoch=core.ledger.epoch, depth=depths(core), oldest_age_s=oldest_age_s(core),
+            in_flight=len(core.ledger.running), consumers=sum(lane.aimd.limit for lane in core.lanes),
+            paused=control.paused, draining=control.draining, checks=checks,
+        )  # fmt: skip
+
+    # -- leading and following -----------------------------------------------------------------------------------------
+
+    @property
+    def _leads(self) -> bool:
+        return self._leader == self.ctx.node
+
+    async def _open(self, *, ours: bool = False, gone: str = "") -> None:
+        """Read the log and take the lead, unless it has a leader that is not ``gone``.
+
+        Args:
+            ours: A leader of this node's own name is an earlier instance of this one.
+            gone: Its leader who is known to be away.
+        """
+        free = {"", gone, self.ctx.node if ours else ""}
+        while True:
+            self._make_core()
+            core = self._core
+            async for entry in core.journal.replay():
+                core.ledger.restore(entry)
+            if core.ledger.leader not in free:
+                self._leader = core.ledger.leader
+                await self.ctx.watch(self.ctx.ref("scheduler", node=self._leader))
+                return
+            took = Took(core.ledger.epoch + 1, self.ctx.node, self.ctx.clock.time())
+            if await core.journal.take_lead(took):
+                core.ledger.restore(took)
+                await self._lead()
+                return
+
+    def _make_core(self) -> None:
+        ctx, clock = self.ctx, self.ctx.clock
+        self._core = Core(
+            bus=self._bus, clock=clock, rng=ctx.rng, journal=Journal(self._bus, clock),
+            ledger=Ledger(self._policy.keep_finished), policy=self._policy, node=ctx.node, ask=ctx.ask,
+            spawn=ctx.spawn, report=ctx.event, pump=Alarm(clock), ticker=Alarm(clock),
+            herald=Herald(self._bus, clock, ctx.event),
+        )  # fmt: skip
+        self._desk = Desk(self._core)
+        self._plans = Plans(self._core, self._desk)
+
+    async def _lead(self) -> None:
+        core, clock = self._core, self.ctx.clock
+        core.ledger.settle(clock.time())
+        core.lanes.govern(core.ledger.control, clock.monotonic())
+        lost = list(core.ledger.running.values())
+        for task in lost:
+            why = "the scheduler that had started it is gone"
+            core.move(task, states.failed(task.status, task.spec, clock.time(), "lost", why, wait_s=0.0, again=True))
+        self._beats = await self._bus.subscribe(BEAT, self._on_beat)
+        self._leader = self.ctx.node
+        self._clockwork = Clockwork(core, self._plans, self._disk)
+        for work in (core.journal.run, core.herald.run, Attempts(core).run, self._clockwork.run):
+            self.ctx.spawn(work)
+        self.ctx.event(
+            "leader-took", f"epoch {core.ledger.epoch}: {core.ledger.unfinished} unfinished tasks, {len(lost)} lost",
+            epoch=core.ledger.epoch, unfinished=core.ledger.unfinished,
+        )  # fmt: skip
+
+    def _on_beat(self, delivery: Delivery) -> None:
+        """An agent's node says which jobs it works on."""
+        now = self.ctx.clock.monotonic()
+        for job in decode(delivery.data, Beat).jobs:
+            task_id, _, attempt = job.rpartition("-")
+            task = self._core.ledger.running.get(task_id)
+            if task is not None and str(task.status.attempt) == attempt:
+                task.beat_at = now
+
+    async def _pass_on(self, message: Request[R], timeout_s: float = 10.0) -> R:
+        """Ask the leader.
+
+        Raises:
+            RestartingError: If there is none just now; nothing was done.
+        """
+        try:
+            if not self._leader:
+                raise RestartingError(retry_after_s=_RETRY_S)
+            return await self.ctx.ref("scheduler", node=self._leader).ask(message, timeout_s=timeout_s)
+        except ChimeraError as error:
+            if error.code == "not-running":
+                raise RestartingError("the scheduler changes its leader", retry_after_s=_RETRY_S) from error
+            raise
+
+    def _standing(self) -> Standing:
+        control = self._core.ledger.control
+        return Standing(
+            paused=control.paused, agents=list(control.agents), draining=control.draining,
+            in_flight=len(self._core.ledger.running),
+        )  # fmt: skip

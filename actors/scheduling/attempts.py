@@ -1,0 +1,130 @@
+"""Attempts: what may run is started, asked of its agent, and its end written down if it still counts."""
+
+from __future__ import annotations
+
+import anyio
+import msgspec
+
+from actors.queueing import states
+from actors.queueing.ledger import Task
+from actors.queueing.records import Moved, pack
+from actors.queueing.retry import NEVER, NOT_BEGUN, backoff_s
+from chimera.errors import ChimeraError, TooLargeError
+from subjects.agent import Predict, Prediction
+from subjects.event import TaskStarted
+
+from .core import Core
+from .lanes import Lane
+
+_IDLE_S = 3600.0
+_HOLD_S = 0.5
+_CANCEL_LAG_S = 0.25
+_decode = msgspec.msgpack.Decoder(dict[str, object]).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Attempts:
+    """Starts tasks and takes their results.
+
+    An attempt is the ask ``agent.predict`` with the job id ``<task>-<attempt>``: the agent answers a repeated job from
+    its window, and the result counts only while the task runs and this attempt is its last: a zombie's late answer
+    finds neither. The start is written without waiting for it: whether or not it is stored when the agent begins, the
+    result is only taken by the leader that can still write.
+
+    Args:
+        core: Shared state.
+    """
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def run(self) -> None:
+        """Start what may be started, for ever."""
+        core = self._core
+        while True:
+            while (waiting := core.ledger.queue.pop(self._may_start)) is not None:
+                self._start(core.ledger.tasks[waiting.id])
+            await core.pump.wait(self._patience())
+
+    def _may_start(self, agent: str) -> bool:
+        now = self._core.clock.monotonic()
+        return self._core.lanes.get(agent, now).may_start(now)
+
+    def _patience(self) -> float:
+        now = self._core.clock.monotonic()
+        waits = [wait for lane in self._core.lanes if (wait := lane.wait_s(now)) is not None]
+        return min(waits, default=_IDLE_S)
+
+    def _start(self, task: Task) -> None:
+        core, now = self._core, self._core.clock.monotonic()
+        lane = core.lanes.get(task.spec.agent, now)
+        lane.bucket.take(now)
+        lane.in_flight += 1
+        at = core.clock.time()
+        core.move(task, states.started(task.status, at))
+        task.beat_at, task.moved_at, task.progress, task.note = now, None, None, ""
+        core.spawn(self._attempt, task, task.status.attempt, lane)
+
+    async def _attempt(self, task: Task, attempt: int, lane: Lane) -> None:
+        core, spec = self._core, task.spec
+        fact = TaskStarted(id=spec.id, agent=spec.agent, attempt=attempt, at=core.clock.time())
+        scope = core.scopes[spec.id] = anyio.CancelScope()
+        answer: Prediction | ChimeraError | None = None
+        try:
+            core.live("started", fact)
+            with scope:
+                answer = await self._ask(task, attempt)
+        finally:
+            lane.in_flight -= 1
+            if core.scopes.get(spec.id) is scope:
+                del core.scopes[spec.id]
+            core.pump.ring()
+        if answer is not None:
+            self._settle(spec.id, attempt, lane, answer)
+
+    async def _ask(self, task: Task, attempt: int) -> Prediction | ChimeraError:
+        spec = task.spec
+        question = Predict(
+            job_id=f"{spec.id}-{attempt}", agent=spec.agent, task=spec.task, input=_decode(spec.input),
+            deadline_ms=max(1, int(spec.limit_s * 1e3)), key=spec.id,
+        )  # fmt: skip
+        try:
+            return await self._core.ask(question, timeout_s=spec.limit_s + _CANCEL_LAG_S)
+        except ChimeraError as error:
+            return error
+
+    def _settle(self, task_id: str, attempt: int, lane: Lane, answer: Prediction | ChimeraError) -> None:
+        core = self._core
+        task = core.ledger.tasks.get(task_id)
+        if task is None or states.fences(task.status, attempt):
+            return
+        error = self._succeed(task, lane, answer) if isinstance(answer, Prediction) else answer
+        if error is not None:
+            self._fail(task, lane, error)
+
+    def _succeed(self, task: Task, lane: Lane, answer: Prediction) -> ChimeraError | None:
+        core = self._core
+        status = states.succeeded(task.status, core.clock.time(), _encode(answer.output), answer.release)
+        try:
+            core.journal.check(pack(Moved(task.spec.id, status)))
+        except TooLargeError as error:
+            return error
+        lane.ran(answer.timings.run_ms / 1e3)
+        lane.ended.add(core.clock.monotonic())
+        core.move(task, status)
+        return None
+
+    def _fail(self, task: Task, lane: Lane, error: ChimeraError) -> None:
+        core, now, spec = self._core, self._core.clock.time(), task.spec
+        if error.code in NOT_BEGUN:
+            if error.code == "overloaded":
+                lane.aimd.refused()
+            wait = max(error.retry_after_s or 0.0, _HOLD_S) * (1.0 + core.rng.random())
+            lane.hold(core.clock.monotonic(), wait)
+            core.move(task, states.put_back(task.status, now, error.code, wait_s=0.0))
+        else:
+            wait = backoff_s(spec, task.status.used, core.rng)
+            again = error.code not in NEVER
+            core.move(task, states.failed(task.status, spec, now, error.code, error.detail, wait_s=wait, again=again))
+            lane.ended.add(core.clock.monotonic())
+        core.ticker.ring()

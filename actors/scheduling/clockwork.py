@@ -1,0 +1,111 @@
+"""What happens because time passes: retries, deadlines, schedules, rescues, housekeeping."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from actors.queueing import states
+from actors.queueing.ledger import Task
+from actors.queueing.records import New, pack
+from actors.queueing.retry import backoff_s
+from actors.queueing.stuck import Running, signals
+from chimera.errors import ChimeraError
+
+from .core import Core
+from .plans import Plans
+
+_TICK_S = 1.0
+_HOUSEKEEPING_S = 5.0
+_SLICE = 200
+COMPACT_MESSAGES = 1000
+"""Messages that are left alone; beyond them the log is rewritten when it is four times what is needed."""
+
+
+class Clockwork:
+    """Runs beside the attempts.
+
+    Args:
+        core: Shared state.
+        plans: The schedules.
+        disk: A folder on the disk that holds the log, if it is on this machine.
+    """
+
+    def __init__(self, core: Core, plans: Plans, disk: Path | None) -> None:
+        self._core, self._plans, self._disk = core, plans, disk
+        self._kept_at = 0.0
+
+    async def run(self) -> None:
+        """Tick for ever."""
+        while True:
+            self.tick()
+            if self._core.clock.monotonic() - self._kept_at >= _HOUSEKEEPING_S:
+                self._kept_at = self._core.clock.monotonic()
+                await self._keep_house()
+            await self._core.ticker.wait(self._patience())
+
+    def tick(self) -> None:
+        """Do what is due."""
+        core, now = self._core, self._core.clock.time()
+        for task in core.ledger.due(now):  # not as a list: a task can be due twice, and be final the second time
+            self._look_at(task, now)
+        self._plans.fire(now)
+        if core.policy.rescue:
+            for task in list(core.ledger.running.values()):
+                self._rescue(task)
+        core.pump.ring()
+
+    def _patience(self) -> float:
+        alarms = [at for at in (self._core.ledger.next_alarm(), self._plans.next_at()) if at is not None]
+        left = min(alarms, default=float("inf")) - self._core.clock.time()
+        return min(_TICK_S, max(0.001, left))
+
+    def _look_at(self, task: Task, now: float) -> None:
+        core, spec, status = self._core, task.spec, task.status
+        if spec.deadline and spec.deadline <= now:
+            core.move(task, states.expired(status, now))
+            core.stop_attempt(spec.id)
+        elif status.state == "scheduled" and status.due <= now:
+            core.ledger.move(task, states.queued(status, now))  # needs no record: reading the log does it again
+
+    def _rescue(self, task: Task) -> None:
+        """A silent attempt is ended and fenced; the ask's own deadline ends one that is over its limit."""
+        core, now = self._core, self._core.clock.monotonic()
+        since = now - (core.clock.time() - task.status.since)
+        view = Running(since, task.spec.limit_s, task.beat_at, task.moved_at)
+        found = [reason for signal, reason in signals(view, now, core.policy.patience) if signal != "over-limit"]
+        if not found:
+            return
+        wait = backoff_s(task.spec, task.status.used, core.rng)
+        status = states.failed(task.status, task.spec, core.clock.time(), "stuck", found[0], wait_s=wait, again=True)
+        core.report("task-stuck", f"{task.spec.id}: {found[0]}", level="warning", agent=task.spec.agent)
+        core.move(task, status)
+        core.stop_attempt(task.spec.id)
+
+    async def _keep_house(self) -> None:
+        core = self._core
+        core.ledger.forget(core.clock.time())
+        if self._disk is not None:
+            room = os.statvfs(self._disk)
+            core.disk_free = room.f_bavail * room.f_frsize
+        if core.journal.messages > COMPACT_MESSAGES + len(core.ledger.tasks) // 4:
+            try:
+                await self.compact()
+            except ChimeraError as error:
+                core.report("data-access", f"the log could not be compacted: {error.detail}", level="warning")
+
+    async def compact(self) -> None:
+        """Write all that lives again, wait until it is stored, then purge everything before it."""
+        core = self._core
+        cut = core.journal.last_seq + 1
+        for entry in core.ledger.entries():
+            core.journal.write(pack(entry))
+        names = list(core.ledger.tasks)
+        for start in range(0, len(names), _SLICE):
+            for name in names[start : start + _SLICE]:
+                if (task := core.ledger.tasks.get(name)) is not None:
+                    core.journal.write(pack(New(task.spec, task.status)))
+            await core.journal.barrier()
+        await core.journal.barrier()
+        await core.journal.purge(cut)
+        core.report("log-compacted", f"{core.journal.messages} messages are left", tasks=len(names))

@@ -1,0 +1,143 @@
+"""The state that the scheduler's parts share, and the one way to change it: in the ledger and in the log at once."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import msgspec
+
+from actors.queueing import states
+from actors.queueing.admission import Capacity
+from actors.queueing.ledger import Ledger, Task
+from actors.queueing.records import Control, Entry, Moved, Status, pack
+from actors.queueing.stuck import Patience
+from chimera.bus.contract import Bus
+from chimera.clock import Clock
+from subjects import Event
+from subjects.event import TaskEnded
+
+from .alarm import Alarm
+from .herald import Herald
+from .journal import Group, Journal
+from .lanes import Lanes
+
+LIVE = "chimera.live.scheduler"
+"""Facts about tasks as they happen: core NATS, at most once. The log is the truth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the operator decides.
+
+    Attributes:
+        room: Most that is taken in.
+        patience: When a running task counts as stuck.
+        keep_finished: Final tasks kept at most.
+        rescue: End attempts that give no sign of life, and try again.
+        waiters: Callers that may wait for a task's end at once.
+    """
+
+    room: Capacity = field(default_factory=Capacity)
+    patience: Patience = field(default_factory=Patience)
+    keep_finished: int = 20_000
+    rescue: bool = True
+    waiters: int = 384
+
+
+@dataclass(slots=True)
+class Core:
+    """Shared by the desk, the attempts and the clockwork.
+
+    Attributes:
+        ask: Asks an actor: how an attempt reaches its agent.
+        report: Writes to the event log.
+        herald: Tells others.
+        pump: Rung when something may start.
+        ticker: Rung when something is due earlier than thought.
+        scopes: Running attempts, to be cancelled.
+    """
+
+    bus: Bus
+    clock: Clock
+    rng: random.Random
+    journal: Journal
+    ledger: Ledger
+    policy: Policy
+    node: str
+    ask: Callable[..., Awaitable[Any]]
+    spawn: Callable[..., None]
+    report: Callable[..., None]
+    pump: Alarm
+    ticker: Alarm
+    herald: Herald
+    lanes: Lanes = field(default_factory=Lanes)
+    scopes: dict[str, anyio.CancelScope] = field(default_factory=dict[str, anyio.CancelScope])
+    waiters: dict[str, list[anyio.Event]] = field(default_factory=dict[str, list[anyio.Event]])
+    disk_free: int | None = None
+
+    def record(self, entry: Entry, then: Callable[[], None] | None = None) -> Group:
+        """Make ``entry`` so, here and now; ``then`` is called when it is stored."""
+        packed = pack(entry)
+        self.journal.check(packed)
+        self.ledger.apply(entry)
+        return self.journal.write(packed, then)
+
+    def move(self, task: Task, status: Status) -> Group:
+        """Give a task another status. When a final one is stored, whoever waits for it is told."""
+        final = states.is_final(status.state)
+        packed = pack(Moved(task.spec.id, status))
+        self.ledger.move(task, status)
+        return self.journal.write(packed, (lambda: self._ended(task, status)) if final else None)
+
+    def control(self, control: Control) -> Group:
+        """Pause, resume, drain, limit."""
+        group = self.record(control)
+        self.lanes.govern(control, self.clock.monotonic())
+        self.pump.ring()
+        return group
+
+    def stop_attempt(self, task_id: str) -> None:
+        """Nobody wants the running attempt's answer any more."""
+        scope = self.scopes.get(task_id)
+        if scope is not None:
+            scope.cancel()
+
+    def live(self, verb: str, event: Event) -> None:
+        """State a fact to whoever listens."""
+        self.herald.tell(f"{LIVE}.{verb}", event)
+
+    async def ended(self, task_id: str, timeout_s: float) -> None:
+        """Wait until a task is final, or the time is over, or too many wait."""
+        if len(self.waiters) >= self.policy.waiters:
+            return
+        event = anyio.Event()
+        self.waiters.setdefault(task_id, []).append(event)
+        timer = self.clock.call_later(timeout_s, event.set)
+        try:
+            await event.wait()
+        finally:
+            timer.cancel()
+            waiting = self.waiters.get(task_id, [])
+            if event in waiting:
+                waiting.remove(event)
+            if not waiting:
+                self.waiters.pop(task_id, None)
+
+    def _ended(self, task: Task, status: Status) -> None:
+        for event in self.waiters.pop(task.spec.id, ()):
+            event.set()
+        state: Any = status.state
+        fact = TaskEnded(
+            id=task.spec.id, agent=task.spec.agent, state=state, attempt=status.attempt, at=status.since,
+            reason=status.reason,
+        )  # fmt: skip
+        self.live("ended", fact)
+        if task.spec.callback:
+            output = msgspec.msgpack.decode(status.output) if status.output else None
+            self.herald.tell(task.spec.callback, msgspec.structs.replace(fact, output=output))
+        if status.state == "dead":
+            self.report("task-dead", f"{task.spec.id}: {status.reason}", level="warning", agent=task.spec.agent)

@@ -1,0 +1,208 @@
+"""The log of all tasks: one subject, one writer, many entries to a message.
+
+Why it is built this way:
+
+* *Acknowledged means stored*: whoever waits for an entry is told after the stream's PubAck, never before.
+* *Group commit*: while one message is on its way, entries gather for the next. A message is one fsync however many
+  entries it holds, so the ``power`` profile costs a share of an fsync per task, without atomic batches.
+* *Fencing*: every append names the sequence it follows (compare-and-set). A leader that was replaced while it slept
+  writes no more: its next append is refused, it fails, and is restarted as a follower. No lease has to be trusted.
+* *Nothing is undone*: an append whose answer is lost is repeated with the same id until stored or refused. So state
+  may move on in memory at once; only what others see (replies, callbacks) waits for the acknowledgement.
+* *Compaction*: entries are absolute, so living tasks are simply written again and everything before is purged.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import AsyncIterator, Callable
+
+import anyio
+import msgspec
+
+from actors.queueing.records import Entry, join, pack, unpack
+from chimera.bus.contract import Bus, StreamSpec
+from chimera.clock import Clock
+from chimera.errors import (
+    BusDownError,
+    ChimeraError,
+    DeadlineError,
+    FencedError,
+    RestartingError,
+    TooLargeError,
+    UnavailableError,
+)
+
+STREAM = "TASKS"
+SUBJECT = "chimera.task.log"
+GROUP_BYTES = 256 * 1024
+"""A message is closed when it is larger than this; one entry alone may be larger still."""
+
+_ROOM = 8192
+_TRY_S = 5.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
+
+
+def stream_spec(replicas: int = 1) -> StreamSpec:
+    """The stream as it must be: no limits, because compaction bounds it and admission bounds that."""
+    return StreamSpec(STREAM, (SUBJECT,), replicas=replicas)
+
+
+class Group:
+    """Entries that travel in one message."""
+
+    __slots__ = ("lost", "packed", "size", "stored", "then")
+
+    def __init__(self) -> None:
+        self.packed: list[bytes] = []
+        self.size = 0
+        self.stored = anyio.Event()
+        self.lost = False
+        self.then: list[Callable[[], None]] = []
+
+    async def wait(self) -> None:
+        """Return when it is stored.
+
+        Raises:
+            RestartingError: If it never will be: somebody else leads now.
+        """
+        await self.stored.wait()
+        if self.lost:
+            raise RestartingError("the scheduler changes its leader", retry_after_s=1.0)
+
+    def lose(self) -> None:
+        """It can't be stored any more."""
+        self.lost = True
+        self.stored.set()
+
+
+class Journal:
+    """The one writer of the log, once it has taken the lead.
+
+    Args:
+        bus: Where the stream is.
+        clock: For pauses.
+    """
+
+    def __init__(self, bus: Bus, clock: Clock) -> None:
+        self._bus, self._clock = bus, clock
+        self._token = uuid.uuid4().hex[:12]
+        self._count = 0
+        self._groups: list[Group] = []
+        self.latest: Group | None = None
+        self._fenced = False
+        self._wake = anyio.Event()
+        self.last_seq = 0
+        self.messages = 0
+        self.trouble = ""
+        self.appended = 0
+        self.entries = 0
+
+    async def replay(self) -> AsyncIterator[Entry]:
+        """Every entry from the beginning; afterwards ``last_seq`` is what the next append follows.
+
+        Raises:
+            UnavailableError: If a message is none of ours: nothing may be guessed about tasks.
+        """
+        self.last_seq = self.messages = 0
+        async with self._bus.read(STREAM) as messages:
+            async for message in messages:
+                try:
+                    for entry in unpack(message.data):
+                        yield entry
+                except msgspec.DecodeError as error:
+                    raise UnavailableError(f"message {message.seq} of {STREAM} can't be read: {error}") from error
+                self.last_seq = message.seq
+                self.messages += 1
+
+    async def take_lead(self, entry: Entry) -> bool:
+        """Append ``entry`` as the next message; false if somebody else was faster: read again."""
+        try:
+            await self._append(join([pack(entry)]), patient=False)
+        except FencedError:
+            return False
+        return True
+
+    def check(self, packed: bytes) -> None:
+        """Refuse an entry that no message can hold.
+
+        Raises:
+            TooLargeError: Naming the limit.
+        """
+        most = self._bus.max_payload - _ROOM
+        if len(packed) > most:
+            raise TooLargeError(f"the task takes {len(packed)} bytes, at most {most} can be stored")
+
+    def write(self, packed: bytes, then: Callable[[], None] | None = None) -> Group:
+        """Put an entry into the next message; ``then`` is called when it is stored, and so is the group's event set."""
+        group = self._groups[-1] if self._groups else None
+        if group is None or group.size + len(packed) > GROUP_BYTES:
+            group = self.latest = Group()
+            if self._fenced:
+                group.lose()
+            self._groups.append(group)
+            self._wake.set()
+        group.packed.append(packed)
+        group.size += len(packed)
+        if then is not None:
+            group.then.append(then)
+        return group
+
+    async def run(self) -> None:
+        """Store what is written, one message after the other, for ever.
+
+        Raises:
+            FencedError: If somebody else has taken the lead.
+        """
+        while True:
+            await self._wake.wait()
+            self._wake = anyio.Event()
+            while self._groups:
+                group = self._groups.pop(0)
+                try:
+                    await self._append(join(group.packed), patient=True)
+                except FencedError:
+                    self._fenced = True
+                    for lost in (group, *self._groups):
+                        lost.lose()
+                    raise
+                self.entries += len(group.packed)
+                for callback in group.then:
+                    callback()
+                group.stored.set()
+
+    async def barrier(self) -> None:
+        """Wait until everything written so far is stored."""
+        if self.latest is not None:
+            await self.latest.wait()
+
+    async def purge(self, before_seq: int) -> None:
+        """Drop the messages that the entries written since have made superfluous."""
+        await self._bus.purge(STREAM, before_seq=before_seq)
+        self.messages = self.last_seq - before_seq + 1
+
+    async def _append(self, data: bytes, *, patient: bool) -> None:
+        self._count += 1
+        msg_id, pause = f"{self._token}.{self._count}", _FIRST_PAUSE_S
+        started, tries = self._clock.monotonic(), 0
+        while True:
+            try:
+                stored = await self._bus.append(
+                    SUBJECT, data, msg_id=msg_id, expected_last=self.last_seq, timeout_s=_TRY_S
+                )
+                break
+            except (BusDownError, DeadlineError, UnavailableError) as error:
+                tries += 1
+                self.trouble = self._describe(error, started)
+                if not patient:
+                    raise
+            await self._clock.sleep(pause)
+            pause = min(_LONGEST_PAUSE_S, pause * 2)
+        self.trouble = ""
+        self.last_seq = stored.seq
+        self.messages += 1
+        self.appended += 1
+
+    def _describe(self, error: ChimeraError, started: float) -> str:
+        return f"the log takes nothing for {math.ceil(self._clock.monotonic() - started)} s: {error.detail}"

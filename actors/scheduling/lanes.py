@@ -1,0 +1,99 @@
+"""What one agent is granted and what it achieves: its limits, what runs, its rates and run times."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from actors.queueing.adaptive import Aimd
+from actors.queueing.limits import TokenBucket
+from actors.queueing.littles import Rate, desired_workers
+from actors.queueing.records import Control
+
+CONCURRENCY = 64
+"""Attempts of one agent at once where nobody set a limit; adaptation stays below it."""
+
+_SAMPLES = 256
+
+
+class Lane:
+    """One agent. ``now`` is monotonic seconds throughout."""
+
+    __slots__ = ("agent", "aimd", "arrived", "bucket", "ended", "held_until", "in_flight", "paused", "runs")
+
+    def __init__(self, agent: str, now: float) -> None:
+        self.agent = agent
+        self.aimd = Aimd(CONCURRENCY)
+        self.bucket = TokenBucket(0.0, now)
+        self.in_flight = 0
+        self.paused = False
+        self.held_until = 0.0
+        self.arrived = Rate(now)
+        self.ended = Rate(now)
+        self.runs: deque[float] = deque(maxlen=_SAMPLES)
+
+    def may_start(self, now: float) -> bool:
+        """True if one more attempt may begin."""
+        return (
+            not self.paused and now >= self.held_until and self.in_flight < self.aimd.limit
+            and self.bucket.wait_s(now) <= 0
+        )  # fmt: skip
+
+    def wait_s(self, now: float) -> float | None:
+        """Seconds until time alone lets it start one; ``None`` if time is not what it waits for."""
+        wait = max(self.held_until - now, self.bucket.wait_s(now))
+        return wait if wait > 0 and not self.paused else None
+
+    def ran(self, run_s: float) -> None:
+        """An attempt ended that took ``run_s`` inside the agent."""
+        self.runs.append(run_s)
+        self.aimd.sample(run_s, self.in_flight + 1)  # itself has just left
+
+    def hold(self, now: float, seconds: float) -> None:
+        """Start nothing for a while: the agent is away or full, and asking for each task would tell no more."""
+        self.held_until = max(self.held_until, now + seconds)
+
+    def quantile(self, share: float) -> float | None:
+        """Run time by nearest rank over the last attempts, in seconds."""
+        ordered = sorted(self.runs)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
+
+    def desired(self, now: float, backlog: int) -> int:
+        """Workers that today's work asks for."""
+        mean = sum(self.runs) / len(self.runs) if self.runs else 0.0
+        return desired_workers(self.arrived.per_s(now), mean, backlog)
+
+
+class Lanes:
+    """All agents that ever had a task here, bounded by forgetting idle ones."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[str, Lane] = {}
+        self._control = Control()
+
+    def __getitem__(self, agent: str) -> Lane:
+        return self._lanes[agent]
+
+    def __iter__(self):  # noqa: ANN204 - an iterator of lanes
+        return iter(self._lanes.values())
+
+    def get(self, agent: str, now: float) -> Lane:
+        """An agent's lane, made when first needed."""
+        lane = self._lanes.get(agent)
+        if lane is None:
+            lane = self._lanes[agent] = Lane(agent, now)
+            self._govern(lane, now)
+        return lane
+
+    def govern(self, control: Control, now: float) -> None:
+        """Put limits and pauses in force."""
+        self._control = control
+        for lane in self._lanes.values():
+            self._govern(lane, now)
+
+    def _govern(self, lane: Lane, now: float) -> None:
+        control = self._control
+        lane.paused = control.paused or control.draining or lane.agent in control.agents
+        concurrency, rate = control.limits.get(lane.agent, (CONCURRENCY, 0.0))
+        lane.aimd.most = concurrency
+        if lane.bucket.rate != rate:
+            lane.bucket = TokenBucket(rate, now)

@@ -1,0 +1,82 @@
+"""``chimera tasks``: durable tasks, one or many; cancel them, revive dead ones."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from chimera.errors import BadMessageError
+
+from .command import Command, Exit
+from .output import emit_json, note, table
+from .settings import load_settings
+
+_VERBS = ("list", "show", "cancel", "dead", "revive", "stuck")
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("verb", nargs="?", default="list", choices=_VERBS, help="what to do (default: list)")
+    parser.add_argument("id", nargs="?", default="", help="which task")
+    parser.add_argument("--state", default="", help="queued, scheduled, running, succeeded, dead, cancelled or expired")
+    parser.add_argument("--agent", default="", help="of this agent only")
+    parser.add_argument("--label", default="", metavar="NAME=VALUE", help="with this label only")
+    parser.add_argument("--reason", default="", metavar="TEXT", help="dead letters whose reason has this in it")
+    parser.add_argument("--every", action="store_true", help="revive all dead tasks")
+    parser.add_argument("--limit", type=int, default=50, metavar="N", help="most rows (default: 50)")
+
+
+def _run(options: argparse.Namespace) -> int:
+    from subjects import find_operation
+
+    from .client import with_client
+
+    name, body = _order(options)
+    operation = find_operation(f"scheduler.{name}")
+    if operation is None:  # pragma: no cover - all of them are declared
+        raise BadMessageError(f"there is no operation scheduler.{name}")
+    answer = with_client(load_settings(options).settings, lambda client: client.ask(operation, body))
+    if options.json or options.verb in {"show", "cancel"}:
+        emit_json(answer)
+    elif options.verb == "revive":
+        note(f"{len(answer['ids'])} tasks are queued again")
+    elif options.verb == "stuck":
+        rows = [(row["id"], row["agent"], row["attempt"], row["running_s"], row["reason"]) for row in answer["tasks"]]
+        table(("task", "agent", "attempt", "running s", "reason"), rows)
+    else:
+        _show(answer)
+    return Exit.DONE
+
+
+def _order(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    if options.verb in {"show", "cancel"}:
+        if not options.id:
+            raise BadMessageError("which task?", hint=f"chimera tasks {options.verb} ID")
+        return ("task" if options.verb == "show" else "cancel"), {"id": options.id}
+    common = {"agent": options.agent, "limit": options.limit}
+    if options.verb == "list":
+        return "tasks", {**common, "state": options.state, "label": options.label}
+    if options.verb == "stuck":
+        return "stuck", {}
+    if options.verb == "dead":
+        return "dead", {**common, "reason": options.reason}
+    return "revive", {"id": options.id, "agent": options.agent, "reason": options.reason, "every": options.every}
+
+
+def _show(page: dict[str, Any]) -> None:
+    rows = [
+        (row["id"], row["agent"], row["state"], row["priority"], f"{row['attempt']}/{row['max_attempts']}",
+         row["age_s"], row["reason"])
+        for row in page["tasks"]
+    ]  # fmt: skip
+    table(("task", "agent", "state", "priority", "attempt", "age s", "reason"), rows)
+    if len(rows) < page["total"]:
+        note(f"{len(rows)} of {page['total']}; more with --limit")
+
+
+COMMAND = Command(
+    "tasks",
+    "list, show, cancel durable tasks; see and revive dead ones",
+    "chimera tasks --state dead",
+    _arguments,
+    _run,
+)
