@@ -16,6 +16,13 @@ class EventName(StrEnum):
     GENOME_UPDATE = "genome-update"
     RELEASE_CHANGED = "release-changed"
     BATCHING_CHANGED = "batching-changed"
+    # scheduling
+    LEADER_TOOK = "leader-took"
+    LEADER_LOST = "leader-lost"
+    TASK_DEAD = "task-dead"
+    TASK_STUCK = "task-stuck"
+    SCHEDULE_REFUSED = "schedule-refused"
+    LOG_COMPACTED = "log-compacted"
     # security
     ACCESS_LOG = "access-log"
     SECURITY_EVENT = "security-event"

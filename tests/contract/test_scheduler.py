@@ -79,6 +79,7 @@ class Stage:
 
 @pytest.fixture
 async def stage() -> AsyncIterator[Stage]:
+    """A stage whose clock runs on at the end."""
     async with anyio.create_task_group() as group:
         async with AsyncExitStack() as stack:
             made = Stage(stack)
@@ -88,11 +89,14 @@ async def stage() -> AsyncIterator[Stage]:
 
 
 async def submit(system: System, **fields: Any) -> str:
-    answer = await system.ask(Submit(**{"input": {"x": 1}, **fields}))
+    """Submit one task; its id."""
+    body: dict[str, Any] = {"input": {"x": 1}, **fields}
+    answer = await system.ask(Submit(**body))
     return answer.receipts[0].id
 
 
 async def view(system: System, task: str) -> TaskView:
+    """A task after everything that can happen now has happened."""
     await settle(60)
     return await system.ask(GetTask(id=task))
 
@@ -290,8 +294,8 @@ async def test_silence_is_stuck_and_rescued_and_the_zombie_is_fenced(stage: Stag
     stuck = (await system.ask(ListStuck())).tasks
     assert [(row.id, row.signals) for row in stuck] == [("t", ["no-heartbeat"])]
     assert "no sign of life" in stuck[0].reason
-    cell_policy = Policy(rescue=True)
-    system.cells["scheduler"].instance.actor._core.policy = cell_policy  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess] - the test switches the rescue on
+    instance: Any = system.cells["scheduler"].instance
+    instance.actor._core.policy = Policy(rescue=True)
     await stage.clock.advance(2.0)
     assert (await view(system, "t")).output == {"by": "second"}
     gate.open.set()
@@ -444,32 +448,33 @@ async def test_a_restart_reads_everything_back(stage: Stage) -> None:
 async def test_a_follower_passes_on_and_takes_over() -> None:
     """Two nodes: both answer, one leads; when it stops, the other leads under the next epoch with all tasks."""
     hub = MemoryHub()
-    async with MemoryBus(hub, name="b") as other:
-        async with MemoryBus(hub, name="a") as bus, scheduling(bus, node="a") as first:
-            life = AsyncExitStack()
-            second = await life.enter_async_context(scheduling(other, node="b"))
-            await submit(second, id="t")
-            assert (await second.ask(CheckScheduler())).leader == "a"
-            assert (await second.ask(GetTask(id="t", wait_ms=5000))).state == "succeeded"
-            assert (await first.ask(GetTask(id="t"))).state == "succeeded"
-            await first.ask(Pause())
-            await submit(second, id="waits")
-            await first.cells["scheduler"].stop("stopped", 5.0)
+    async with (
+        MemoryBus(hub, name="b") as other, MemoryBus(hub, name="a") as bus, scheduling(bus, node="a") as first,
+        scheduling(other, node="b") as second,
+    ):  # fmt: skip
+        await submit(second, id="t")
+        assert (await second.ask(CheckScheduler())).leader == "a"
+        assert (await second.ask(GetTask(id="t", wait_ms=5000))).state == "succeeded"
+        assert (await first.ask(GetTask(id="t"))).state == "succeeded"
+        await first.ask(Pause())
+        await submit(second, id="waits")
+        await first.cells["scheduler"].stop("stopped", 5.0)
 
-            with anyio.fail_after(10):
-                while not await _leads(second, "b"):
-                    await anyio.sleep(0.01)
-            assert (await second.ask(CheckScheduler())).epoch == 2
-            assert {task.id for task in (await second.ask(ListTasks())).tasks} == {"t", "waits"}
-            await second.ask(Resume())
-            assert (await second.ask(GetTask(id="waits", wait_ms=5000))).state == "succeeded"
-            await life.aclose()
+        await _until_leads(second, "b")
+        assert (await second.ask(CheckScheduler())).epoch == 2
+        assert {task.id for task in (await second.ask(ListTasks())).tasks} == {"t", "waits"}
+        await second.ask(Resume())
+        assert (await second.ask(GetTask(id="waits", wait_ms=5000))).state == "succeeded"
 
 
-async def _leads(system: System, node: str) -> bool:
-    with suppress(RestartingError):
-        return (await system.ask(CheckScheduler())).leader == node
-    return False
+async def _until_leads(system: System, node: str) -> None:
+    """Ask until ``node`` leads, for ten seconds at most."""
+    leader = ""
+    with anyio.fail_after(10):
+        while leader != node:
+            await anyio.sleep(0.01)
+            with suppress(RestartingError):
+                leader = (await system.ask(CheckScheduler())).leader
 
 
 async def test_a_replaced_leader_can_write_no_more() -> None:
@@ -483,9 +488,7 @@ async def test_a_replaced_leader_can_write_no_more() -> None:
         await other.append(SUBJECT, usurper, msg_id="usurp", expected_last=last)
         with pytest.raises(RestartingError):
             await system.ask(Submit(id="after", input={"x": 2}), timeout_s=5.0)
-        with anyio.fail_after(10):
-            while not await _leads(system, "a"):
-                await anyio.sleep(0.01)
+        await _until_leads(system, "a")
         assert (await system.ask(CheckScheduler())).epoch == 8  # the usurper is not there: it leads again, as the 8th
         with pytest.raises(NotFoundError):
             await system.ask(GetTask(id="after"))

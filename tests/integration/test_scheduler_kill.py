@@ -38,7 +38,7 @@ async def _kill_often(server: NatsServer, times: int, done: anyio.Event) -> None
 
 @pytest.mark.timeout(120)
 async def test_killing_the_server_loses_no_acknowledged_task_and_counts_none_twice(tmp_path: Path) -> None:
-    """Server killed with -9 five times under submits: every acknowledged task succeeds, and each has one counted end."""
+    """Server killed with -9 five times under submits: every acknowledged task succeeds, with one counted end."""
     server = NatsServer(tmp_path / "nats")
     server.start()
     acknowledged: set[str] = set()

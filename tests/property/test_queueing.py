@@ -139,12 +139,12 @@ def test_an_agent_that_may_not_run_holds_nobody_up() -> None:
 
 
 @given(st.floats(0, 10), st.floats(1, 10), st.floats(0, 1000), st.floats(0, 1), st.integers(1, 100), st.integers(0, 99))
-def test_backoff_stays_between_its_bounds(
+def test_backoff_stays_between_its_bounds(  # noqa: PLR0917 - hypothesis passes them by place
     first: float, factor: float, most: float, jitter: float, used: int, seed: int
 ) -> None:
     """Never above the ceiling, never below the unjittered pause less its jitter."""
     spec = replace(SPEC, first_s=first, factor=factor, most_s=most, jitter=jitter)
-    wait = backoff_s(spec, used, random.Random(seed))
+    wait = backoff_s(spec, used, random.Random(seed))  # noqa: S311 - jitter is no secret
     base = min(most, first * factor ** min(used - 1, 64))
     assert base * (1 - jitter) - 1e-9 <= wait <= base + 1e-9
 
@@ -228,7 +228,7 @@ def _cron_field(low: int, high: int) -> st.SearchStrategy[str]:
     _cron_field(0, 59), _cron_field(0, 23), _cron_field(1, 28), _cron_field(1, 12), _cron_field(0, 6),
     st.datetimes(datetime(2024, 1, 1), datetime(2027, 12, 31), timezones=st.just(UTC)),  # noqa: DTZ001 - hypothesis wants naive bounds
 )  # fmt: skip
-def test_cron_fires_when_the_definition_says(
+def test_cron_fires_when_the_definition_says(  # noqa: PLR0917 - hypothesis passes them by place
     minute: str, hour: str, day: str, month: str, weekday: str, after: datetime
 ) -> None:
     """The next run equals that of a minute-by-minute search."""
