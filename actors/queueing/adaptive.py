@@ -58,6 +58,7 @@ class Aimd:
 
     @most.setter
     def most(self, value: int) -> None:
+        """Set the ceiling; the limit follows at once."""
         self._most = value
         self._limit = min(self._limit, float(value))
 
