@@ -230,10 +230,10 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
         if not self._leads:
             return await self._pass_on(message)
         core, control = self._core, self._core.ledger.control
-        checks = {"log": f"fail: {core.journal.trouble}" if core.journal.trouble else "pass"}
+        checks = {"log": f"fail: {core.journal.trouble}" if core.journal.trouble else "ok"}
         stuck = len(stuck_tasks(core))
-        checks["stuck"] = f"warn: {stuck} tasks do not get on" if stuck else "pass"
-        checks["dead"] = f"warn: {len(core.ledger.dead)} dead letters" if core.ledger.dead else "pass"
+        checks["stuck"] = f"warn: {stuck} tasks do not get on" if stuck else "ok"
+        checks["dead"] = f"warn: {len(core.ledger.dead)} dead letters" if core.ledger.dead else "ok"
         verdicts = {text.partition(":")[0] for text in checks.values()}
         return SchedulerHealth(
             status="fail" if "fail" in verdicts else "warn" if "warn" in verdicts else "pass", node=self.ctx.node,

@@ -19,6 +19,9 @@ PLAIN_INBOX = "_INBOX"
 
 _DISCOVERY = tuple(f"$SRV.{verb}{rest}" for verb in ("PING", "INFO", "STATS") for rest in ("", ".>"))
 
+LIVE = "chimera.live.>"
+"""Facts that are told and not kept: what becomes of tasks, as it happens."""
+
 
 @dataclass(frozen=True, slots=True)
 class Role:
@@ -77,7 +80,7 @@ def _operator(operations: tuple[Operation[Any, Any], ...]) -> Role:
     return Role(
         "operator",
         publish=(*every, CANCEL, *_DISCOVERY, *_lookups(), *consumers),
-        subscribe=(*FACTS.values(), "_INBOX_operator.>"),
+        subscribe=(*FACTS.values(), LIVE, "_INBOX_operator.>"),
         description="does whatever the chimera command can",
     )
 
@@ -86,7 +89,7 @@ def _observer() -> Role:
     return Role(
         "observer",
         publish=_lookups(),
-        subscribe=(*FACTS.values(), "_INBOX_observer.>"),
+        subscribe=(*FACTS.values(), LIVE, "_INBOX_observer.>"),
         description="reads Chimera's events",
     )
 
