@@ -71,6 +71,8 @@ async def test_predictions_go_on_while_postgres_is_killed(
         await traffic.flow(100)
     records = await task_records(system)
     with anyio.fail_after(30):
+        while not {call.body["job_id"] for call in traffic.good()} <= {one.job_id for one in records}:
+            records = await task_records(system)
         while len(await jobs(own_postgres)) < len(records):  # noqa: ASYNC110 - the database has no event
             await anyio.sleep(0.1)
     with capsys.disabled():
