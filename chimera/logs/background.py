@@ -82,9 +82,12 @@ class BackgroundHandler(logging.Handler):
         self._closed = False
         self._thread.start()
 
-    def createLock(self) -> None:  # noqa: N802 - the standard library's name
-        """No lock: ``emit`` is safe in many threads at once, and must not wait for any of them."""
-        self.lock = None
+    def handle(self, record: logging.LogRecord) -> bool:
+        """Queue a record that passes the filters, without the lock: ``emit`` is safe in many threads at once."""
+        passed = bool(self.filter(record))
+        if passed:
+            self.emit(record)
+        return passed
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the record's line."""
