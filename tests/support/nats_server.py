@@ -74,11 +74,23 @@ class NatsServer:
             self._process = None
 
     def pause(self) -> None:
-        """Hang it: the connections stay, nothing is answered."""
+        """Hang it: the connections stay, nothing is answered. Returns once every thread of it stands still."""
         assert self._process is not None
-        os.kill(self._process.pid, signal.SIGSTOP)
+        pid = self._process.pid
+        os.kill(pid, signal.SIGSTOP)
+        deadline = time.monotonic() + 2
+        while time.monotonic() < deadline and not all(map(_stands_still, Path(f"/proc/{pid}/task").glob("*/stat"))):
+            time.sleep(0.001)
 
     def resume(self) -> None:
         """Let it go on."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGCONT)
+
+
+def _stands_still(stat: Path) -> bool:
+    """Whether a thread is stopped: field 3 of proc(5)'s stat."""
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] in "Tt"
+    except (OSError, IndexError):
+        return True
