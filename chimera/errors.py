@@ -104,6 +104,27 @@ class NoJobError(NotFoundError):
     default_hint = "feedback is taken while the task is still in the window of stored answers"
 
 
+class NoExperimentError(NotFoundError):
+    """There is no such experiment."""
+
+    code = "no-experiment"
+    default_hint = "list them with: chimera experiment list"
+
+
+class NoTuneError(NotFoundError):
+    """There is no such auto-tune."""
+
+    code = "no-tune"
+    default_hint = "list them with: chimera call optimizer.status"
+
+
+class NoModelError(NotFoundError):
+    """There is no such model, or no such version of it."""
+
+    code = "no-model"
+    default_hint = "list them with: chimera call optimizer.models '{\"all\": true}'"
+
+
 class MethodError(ChimeraError):
     """The path is right, the method is not."""
 
@@ -217,6 +238,13 @@ class AgentContractError(ChimeraError):
 
     code, status, executed = "agent-contract", 502, "maybe"
     default_hint = "the ABI 'chimera v1' is described in CONTRIBUTING.md"
+
+
+class CorruptError(ChimeraError):
+    """What is stored does not match its checksum; it is not used."""
+
+    code, status, executed = "corrupt", 500, "no"
+    default_hint = "restore a sound version"
 
 
 class UnavailableError(ChimeraError):
