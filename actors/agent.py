@@ -24,6 +24,7 @@ from actors.execution.releases import ReleaseBook
 from actors.execution.runtime import Fleet, Surroundings
 from actors.execution.settings import Serving
 from actors.execution.tasks import TaskRunner
+from actors.execution.trials import TrialRunner
 from actors.execution.views import agent_row, layer_health
 from actors.execution.window import AnswerWindow
 from chimera import Actor, handles
@@ -58,6 +59,7 @@ from subjects.agent import (
     ShowAgent,
 )
 from subjects.control import BEAT, Beat
+from subjects.trial import EVALUATE, Evaluate, Evaluation
 
 if TYPE_CHECKING:
     from chimera.node.parts import Parts
@@ -198,11 +200,17 @@ class Agent(Actor, name="agent", mailbox=1024, concurrency=256, layer="execution
         deploy = deploy_of(message.agent, proposal, self._serving.candidate_share)
         if deploy is None:
             return Optimized(proposal=proposal, applied=False, reason="the optimizer proposes no change")
-        view = await self._acts.deploy(deploy, by="optimizer")
+        view = await self._acts.deploy(msgspec.structs.replace(deploy, by="optimizer"))
         if view.candidate is None:
             return Optimized(proposal=proposal, applied=False, reason=f"release {view.live} is live and the same")
         reason = f"release {view.candidate.release} is on trial with {view.candidate.share:.0%} of traffic"
         return Optimized(proposal=proposal, applied=True, reason=reason)
+
+    @handles
+    async def evaluate(self, message: Evaluate) -> Evaluation:
+        """Run tasks on any release or genome, beside live traffic."""
+        limit = EVALUATE.timeout_s if message.deadline_ms is None else message.deadline_ms / 1e3
+        return await self._trials.evaluate(message, self._now() + min(limit, self.ctx.remaining() or limit))
 
     @handles
     async def register(self, message: RegisterAgent) -> AgentView:
@@ -249,6 +257,9 @@ class Agent(Actor, name="agent", mailbox=1024, concurrency=256, layer="execution
             node=ctx.node, clock=clock, window=AnswerWindow(serving.window, self._now), outbox=self._outboxes["kpi"],
             meter=self._meter, bus=bus, report=ctx.event, record_inputs=serving.record_inputs,
             log=GuestLog(ctx.event, self._now, serving.log_lines_per_s),
+        )  # fmt: skip
+        self._trials = TrialRunner(
+            node=ctx.node, book=self._book, pool=self._pool, serving=serving, now=self._now,
         )  # fmt: skip
         self._judge = Judge(tasks=self._tasks, book=self._book, fleet=self._fleet, store=self._store, bus=bus,
                             time=clock.time, new_id=lambda: uuid.uuid4().hex)  # fmt: skip

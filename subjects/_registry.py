@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import agent, event, node, scheduler
+from . import agent, event, node, scheduler, trial
 from ._message import Message
 from ._operation import EventType, Operation
 
-OPERATIONS: tuple[Operation[Any, Any], ...] = (*agent.OPERATIONS, *node.OPERATIONS, *scheduler.OPERATIONS)
+OPERATIONS: tuple[Operation[Any, Any], ...] = (
+    *agent.OPERATIONS, *trial.OPERATIONS, *node.OPERATIONS, *scheduler.OPERATIONS,
+)  # fmt: skip
 EVENTS: tuple[EventType, ...] = event.EVENTS
 
 _by_name = {operation.name: operation for operation in OPERATIONS}

@@ -298,6 +298,7 @@ class Deploy(Request[AgentView], frozen=True, kw_only=True):
     """Make a new release from the live one, changing what is given; or go to an existing ``release``.
 
     ``share`` 1 swaps at once, the replaced release stays warm; less makes it the candidate with that share of traffic.
+    ``expect_live`` and ``expect_candidate`` (0 = none) refuse the act if the agent is not as the caller thinks.
     """
 
     name: Token
@@ -307,6 +308,9 @@ class Deploy(Request[AgentView], frozen=True, kw_only=True):
     genome: Genes | None = None
     limits: Limits | None = None
     share: Share = 1.0
+    expect_live: Count | None = None
+    expect_candidate: Count | None = None
+    by: Token = "operator"
     note: Text = ""
 
 
@@ -314,6 +318,9 @@ class Rollback(Request[AgentView], frozen=True, kw_only=True):
     """Drop the candidate if there is one, else return to the previous release."""
 
     name: Token
+    expect_live: Count | None = None
+    expect_candidate: Count | None = None
+    by: Token = "operator"
     note: Text = ""
 
 

@@ -75,7 +75,7 @@ class Acts:
         async with self._prepared(draft):
             return await self._done(await self._book.register(draft, by=by, note=message.note), by, message.note)
 
-    async def deploy(self, message: Deploy, *, by: str = OPERATOR) -> AgentView:
+    async def deploy(self, message: Deploy) -> AgentView:
         """Make a release and send traffic to it, or go to one that exists.
 
         Raises:
@@ -83,7 +83,8 @@ class Acts:
             BadMessageError, BadModuleError, BadGenomeError: If it is refused; nothing was written.
             ConflictError, FencedError: If it clashes with the agent's present state.
         """
-        record = await self._book.read(message.name)
+        record, by = await self._book.read(message.name), message.by
+        _expect(record, message)
         target: Draft | int
         if message.release is not None:
             target, content = message.release, await self._named(record, message)
@@ -98,10 +99,12 @@ class Acts:
 
         Raises:
             NoAgentError, NoReleaseError: If there is nothing to return to.
+            ConflictError: If the agent is not as the caller expects.
             FencedError: If somebody else changed the agent meanwhile.
         """
-        change = await self._book.rollback(await self._book.read(message.name))
-        return await self._done(change, OPERATOR, message.note)
+        record = await self._book.read(message.name)
+        _expect(record, message)
+        return await self._done(await self._book.rollback(record), message.by, message.note)
 
     async def retire(self, message: Retire) -> AgentView:
         """Stop serving an agent.
@@ -208,3 +211,17 @@ class Acts:
         self._report("release-changed", text, agent=fact.agent, act=fact.act, live=now.live, share=now.share, by=by)
         if fact.act in {"deployed", "candidate"}:
             self._report("genome-update", text, agent=fact.agent, release=now.candidate or now.live)
+
+
+def _expect(record: Record, message: Deploy | Rollback) -> None:
+    """Refuse an act that was decided on another state than the present one."""
+    now = record.pointers
+    for what, wanted, found in (
+        ("live", message.expect_live, now.live),
+        ("on trial", message.expect_candidate, now.candidate or 0),
+    ):
+        if wanted is not None and wanted != found:
+            raise ConflictError(
+                f"release {found or 'none'} of '{record.name}' is {what}, not {wanted or 'none'}",
+                hint="read the agent's present state and decide again",
+            )

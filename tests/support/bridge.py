@@ -161,7 +161,8 @@ def client_of(app: Starlette) -> httpx.AsyncClient:
 def reply_to(operation: Operation[Any, Any], message: Any) -> Any:
     """A valid reply of the declared type: the least of every field, and the request's own where names agree."""
     fields = _least_struct(shapes.type_info(operation.reply))
-    echoed = {name: getattr(message, name) for name in fields if hasattr(message, name)}
+    asked = {name: getattr(message, name, None) for name in fields}
+    echoed = {name: value for name, value in asked.items() if value is not None}
     if operation.name == "agent.predict":
         echoed["output"] = message.input
     return msgspec.convert({**fields, **echoed}, operation.reply)

@@ -1,0 +1,88 @@
+"""Trials beside live traffic: what they give, what they leave alone, and acts that expect a state."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from chimera.errors import BadGenomeError, BadMessageError, ConflictError, DeadlineError, NoReleaseError
+from subjects.agent import Deploy, ListAgents, Rollback, ShowAgent
+from subjects.trial import Evaluate, Evaluation
+from tests.support.agent_world import world
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_evaluate_runs_a_genome_that_is_no_release() -> None:
+    """Genes are laid over the release's own; the answer has one result per input, in order."""
+    async with world() as one:
+        inputs = [{"n": number} for number in range(40)]
+        done: Evaluation = await one.ask(Evaluate(name="echo", genome={"gain": 2.5}, inputs=inputs))
+        assert [tried.output["says"]["n"] for tried in done.results if tried.output] == list(range(40))
+        assert all(tried.output and tried.output["genome"] == [2.5] for tried in done.results)
+        assert (done.release, done.failed) == (1, 0)
+        assert len((await one.ask(ShowAgent(name="echo"))).releases) == 1
+
+
+async def test_the_checksum_names_the_content() -> None:
+    """The same module, genome and limits have the same checksum, however they were asked for."""
+    async with world() as one:
+        await one.ask(Deploy(name="echo", genome={"gain": 3.0}))
+        by_number = await one.ask(Evaluate(name="echo", release=2, inputs=[{}]))
+        by_genes = await one.ask(Evaluate(name="echo", release=1, genome={"gain": 3.0}, inputs=[{}]))
+        other = await one.ask(Evaluate(name="echo", release=1, inputs=[{}]))
+        assert by_number.checksum == by_genes.checksum != other.checksum
+
+
+async def test_failing_tasks_are_results() -> None:
+    """A task that fails does not end the evaluation, and no breaker or statistic of the live agent sees it."""
+    async with world() as one:
+        inputs = [{"do": "agent-trap"}] * 5 + [{"do": "list"}, {"n": 1}]
+        done = await one.ask(Evaluate(name="echo", inputs=inputs))
+        assert [tried.outcome for tried in done.results] == ["agent-trap"] * 5 + ["agent-contract", "ok"]
+        assert done.failed == 6
+        row = (await one.ask(ListAgents())).agents[0]
+        assert (row.tasks_total, row.errors_total, row.breaker.state) == (0, 0, "closed")
+
+
+async def test_what_does_not_fit_is_refused() -> None:
+    """A wrong gene, task or release is the caller's error, and says which."""
+    async with world() as one:
+        with pytest.raises(BadGenomeError, match="gain"):
+            await one.ask(Evaluate(name="echo", genome={"gain": 21.0}, inputs=[{}]))
+        with pytest.raises(BadMessageError, match="no task 'nothing'"):
+            await one.ask(Evaluate(name="echo", task="nothing", inputs=[{}]))
+        with pytest.raises(NoReleaseError):
+            await one.ask(Evaluate(name="echo", release=9, inputs=[{}]))
+
+
+async def test_a_trial_unloads_its_guest_also_when_time_is_up() -> None:
+    """The deadline ends an evaluation, and nothing stays loaded."""
+    async with world() as one:
+        one.box.held["echo~trial"] = anyio.Event()
+        with pytest.raises(DeadlineError):
+            await one.ask(Evaluate(name="echo", genome={"gain": 2.0}, inputs=[{}], deadline_ms=50))
+        assert [guest.closed for guest in one.box.guests if guest.spec.agent == "echo~trial"] == [True]
+
+
+async def test_live_tasks_are_served_while_a_trial_is_held() -> None:
+    """A trial that hangs does not keep a live task waiting."""
+    async with world() as one:
+        one.box.held["echo~trial"] = anyio.Event()
+        async with anyio.create_task_group() as group:
+            group.start_soon(one.ask, Evaluate(name="echo", inputs=[{}]))
+            assert (await one.predict("a")).release == 1
+            one.box.held["echo~trial"].set()
+
+
+async def test_acts_that_expect_another_state_are_refused() -> None:
+    """Who decided on an older state changes nothing: the gate never promotes over a person's head."""
+    async with world() as one:
+        await one.ask(Deploy(name="echo", genome={"gain": 2.0}, share=0.0, by="optimizer"))
+        with pytest.raises(ConflictError, match="release 2 of 'echo' is on trial, not 3"):
+            await one.ask(Deploy(name="echo", release=2, expect_candidate=3))
+        with pytest.raises(ConflictError, match="release 1 of 'echo' is live, not 2"):
+            await one.ask(Rollback(name="echo", expect_live=2))
+        view = await one.ask(Deploy(name="echo", release=2, share=1.0, expect_live=1, expect_candidate=2))
+        assert (view.live, view.candidate) == (2, None)
+        assert view.releases[-1].created_by == "optimizer"
