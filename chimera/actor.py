@@ -22,13 +22,17 @@ _replies: dict[type[Message], Any] = {}
 
 @dataclass(frozen=True, slots=True)
 class HandlerSpec:
-    """One handler: which message type it takes, under which verb it is asked from outside, and how it runs."""
+    """One handler: which message type it takes, under which verb it is asked from outside, and how it runs.
+
+    ``privileged`` = a declared operation that changes something and runs nothing for a user: those are audited.
+    """
 
     message: type[Message]
     verb: str
     method: str
     interleave: bool
     streams: bool
+    privileged: bool = False
 
 
 @overload
@@ -152,7 +156,8 @@ def _find_handlers(cls: type[Actor]) -> list[tuple[type[Message], HandlerSpec]]:
                 if message in own or not (streams or inspect.iscoroutinefunction(function)):
                     raise TypeError(f"{function.__qualname__}: one async handler for each type of message")
                 own.add(message)
-                found[message] = HandlerSpec(message, verb, attribute, interleave, streams)
+                privileged = declared is not None and not (declared.safe or declared.open)
+                found[message] = HandlerSpec(message, verb, attribute, interleave, streams, privileged)
     return list(found.items())
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from .turn import Turn
 
 
 class EventSink(Protocol):
@@ -10,6 +13,22 @@ class EventSink(Protocol):
 
     def __call__(self, name: str, layer: str, message: str, level: str, fields: dict[str, Any], /) -> None:
         """Take it."""
+        ...
+
+
+class Auditor(Protocol):
+    """Records privileged acts: before they are done, and how they ended."""
+
+    async def asked(self, turn: Turn, /) -> Any:
+        """Record that it was asked for.
+
+        Raises:
+            ChimeraError: If it can't be recorded: then it is not done.
+        """
+        ...
+
+    def ended(self, record: Any, outcome: str, /) -> None:
+        """Record how it ended."""
         ...
 
 

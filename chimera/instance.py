@@ -17,6 +17,7 @@ from .wire import decode, encode
 
 if TYPE_CHECKING:
     from .cell import Cell
+    from .events import Auditor
     from .ref import Ref
 
 CLEANUP_S = 5.0
@@ -108,7 +109,10 @@ class Instance:
             if turn.spec.streams:
                 await self._stream(turn, handler)
             else:
-                answer = await handler(turn.message)
+                if turn.spec.privileged and cell.system.auditor is not None:
+                    answer = await _audited(cell.system.auditor, handler, turn)
+                else:
+                    answer = await handler(turn.message)
                 future = turn.future
                 if future is None or cell.system.strict_local:
                     await self._answer(turn, answer)
@@ -220,6 +224,23 @@ class Instance:
             self.spawn(self.actor.on_down, ref, reason)
         else:
             self._downs = [*(self._downs or ()), (ref, reason)]
+
+
+async def _audited(auditor: Auditor, handler: Callable[[Any], Any], turn: Turn) -> Any:
+    """The handler's answer, its act recorded before and its outcome after."""
+    draft, outcome = await auditor.asked(turn), "cancelled"
+    try:
+        answer = await handler(turn.message)
+        outcome = "ok"
+    except ChimeraError as error:
+        outcome = error.code
+        raise
+    except Exception:
+        outcome = "crashed"
+        raise
+    finally:
+        auditor.ended(draft, outcome)
+    return answer
 
 
 def _through_codec(turn: Turn, answer: Any) -> Any:

@@ -21,7 +21,7 @@ from .children import ActorChild, Child, ServiceChild
 from .clock import Clock, SystemClock
 from .deadlines import Deadlines
 from .errors import BadMessageError, BadSettingError, LayerNotRunningError, NotRunningError
-from .events import EventSink, ignore_events
+from .events import Auditor, EventSink, ignore_events
 from .liveness import Liveness
 from .patience import Patience
 from .pipe import Pipe
@@ -69,6 +69,7 @@ class System:
         self.clock: Clock = clock or SystemClock()
         self.rng = rng or random.Random()  # noqa: S311 - jitter, no secrets
         self.events = events
+        self.auditor: Auditor | None = None
         self.deadlines = Deadlines(self.clock)
         self.patience = Patience(self.clock)
         self.workers = Workers(self._not_entered)

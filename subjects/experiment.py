@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from ._message import Event, Reply, Request
 from ._operation import EventType, Http, Operation, Port
@@ -86,12 +86,12 @@ class Plan(Reply, frozen=True, kw_only=True, forbid_unknown_fields=True):
         approve: Wait for a person before the promotion; rollback never waits.
     """
 
-    stages: Annotated[list[Mode], Meta(min_length=1, max_length=3)] = ["replay", "split"]
+    stages: Annotated[list[Mode], Meta(min_length=1, max_length=3)] = field(default_factory=lambda: ["replay", "split"])
     primary: Metric = CORRECT
-    guardrails: Annotated[list[Guardrail], Meta(max_length=8)] = GUARDRAILS
+    guardrails: Annotated[list[Guardrail], Meta(max_length=8)] = field(default_factory=lambda: list(GUARDRAILS))
     budget: Literal["ledger", "fixed"] = "ledger"
     alpha: Alpha = 0.025
-    ramp: Annotated[list[Share], Meta(min_length=1, max_length=16)] = [0.05, 0.2, 0.5]
+    ramp: Annotated[list[Share], Meta(min_length=1, max_length=16)] = field(default_factory=lambda: [0.05, 0.2, 0.5])
     step_messages: Annotated[int, Meta(ge=1, le=1_000_000)] = 100
     min_messages: Annotated[int, Meta(ge=1, le=1_000_000)] = 100
     max_messages: Annotated[int, Meta(ge=1, le=10_000_000)] = 20_000

@@ -89,7 +89,11 @@ class WeeklyReport(Request[Report], frozen=True, kw_only=True):
 
 
 class AuditEntry(Reply, frozen=True, kw_only=True):
-    """One privileged act, chained to the one before by its hash (``previous``)."""
+    """One privileged act, chained to the one before by its hash (``previous``).
+
+    An act has two entries: before it is done, with the outcome ``asked``, and after, with ``ok`` or an error's code;
+    ``of`` of the second is the number of the first. ``digest`` is the sha256 of the request.
+    """
 
     number: Count
     at: float
@@ -102,6 +106,7 @@ class AuditEntry(Reply, frozen=True, kw_only=True):
     digest: str
     previous: str
     hash: str
+    of: Count | None = None
     note: str = ""
 
 

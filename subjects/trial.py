@@ -65,7 +65,7 @@ class Evaluate(Request[Evaluation], frozen=True, kw_only=True):
 
 EVALUATE = Operation(
     "agent", "evaluate", Evaluate, Evaluation, Port.AGENT, "Run tasks on any release or genome, beside live traffic",
-    http=(Http("POST", "/api/agents/{name}/evaluate"),), timeout_s=60.0,
+    http=(Http("POST", "/api/agents/{name}/evaluate"),), open=True, timeout_s=60.0,
     errors=("no-agent", "no-release", "bad-genome", "bad-module", "overloaded"),
     example={"name": "sentiment", "inputs": [{"text": "I love this, it works great!"}]},
 )  # fmt: skip

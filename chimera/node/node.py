@@ -179,6 +179,7 @@ class Node:
             "store": redact_text(settings.store.url) or str(settings.node.data / "chimera.sqlite"),
             "bridge": ", ".join(self.http_urls().values()),
             "bus": self.parts.bus.statistics().url if self.parts.bus else "",
+            "audit": "stream AUDIT, anchor in audit-anchor.json",
             "projector": "stream KPI into the store",
             "sandbox": f"{self.parts.sandbox.statistics().workers} worker processes" if self.parts.sandbox else "",
         }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from chimera.errors import StartError
 
 if TYPE_CHECKING:
+    from chimera.audit import AuditLog
     from chimera.bus.contract import Bus
     from chimera.clock import Clock
     from chimera.config import Settings
@@ -32,6 +33,7 @@ class Parts:
     bus: Bus | None = None
     store: Store | None = None
     sandbox: Sandbox | None = None
+    audit: AuditLog | None = None
 
     def need(self, name: str) -> Any:
         """A part that must have been opened before.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from chimera.system import System
 from .parts import Parts
 
 if TYPE_CHECKING:
+    from chimera.audit import AuditLog
     from chimera.server import EmbeddedServer
 
 KPI_STREAM = "KPI"
@@ -84,6 +85,7 @@ class Services:
                 self._system, self._open_bus, opened=self._system.attach, closing=self._system.detach
             ),
             "store": lambda: Hosted(self._system, self._open_store, opened=self._take_store),
+            "audit": lambda: Hosted(self._system, self._open_audit, run=self._run_audit, closing=self._close_audit),
             "sandbox": lambda: Hosted(self._system, self._open_sandbox, opened=self._take_sandbox),
             "projector": lambda: Hosted(self._system, _nothing, run=self._project),
             "bridge": bridge,
@@ -125,6 +127,25 @@ class Services:
         if self.server is None:
             raise BadSettingError("the tree has no nats-server before the bus", hint="set nats.url, or add nats-server")
         return self.server
+
+    # -- the audit log -------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _open_audit(self) -> AsyncGenerator[AuditLog]:
+        from chimera.audit import AnchorFile, AuditLog, Auditor
+
+        parts = self._parts
+        anchor = AnchorFile(parts.settings.node.data / "audit-anchor.json")
+        parts.audit = log = AuditLog(parts.need("bus"), parts.clock, anchor)
+        await log.open()
+        self._system.auditor = Auditor(log, self._system.node, parts.clock)
+        yield log
+
+    async def _run_audit(self, log: AuditLog) -> None:
+        await log.run()
+
+    async def _close_audit(self) -> None:
+        self._system.auditor = None
 
     # -- the store, the sandbox, the projector -------------------------------------------------------------------------
 
