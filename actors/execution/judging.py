@@ -93,7 +93,7 @@ class Judge:
 
 def judge(message: Feedback, job: Judged, manifest: Manifest, at: float) -> TaskJudged:
     """The verdict: ``correct`` if the label given equals the agent's, ``None`` if there was none to compare."""
-    label, score = _text(job.output, manifest.label), _number(job.output, manifest.score)
+    label, score = text_of(job.output, manifest.label), number_of(job.output, manifest.score)
     correct = None if message.label is None or label is None else message.label == label
     return TaskJudged(
         job_id=message.job_id, agent=job.agent, release=job.release, at=at, label=message.label, score=message.score,
@@ -101,11 +101,13 @@ def judge(message: Feedback, job: Judged, manifest: Manifest, at: float) -> Task
     )  # fmt: skip
 
 
-def _text(output: Mapping[str, Any], field: str) -> str | None:
+def text_of(output: Mapping[str, Any], field: str) -> str | None:
+    """The output's text in ``field``; ``None`` if there is none."""
     value = output.get(field) if field else None
     return value if isinstance(value, str) else None
 
 
-def _number(output: Mapping[str, Any], field: str) -> float | None:
+def number_of(output: Mapping[str, Any], field: str) -> float | None:
+    """The output's number in ``field``; ``None`` if there is none."""
     value = output.get(field) if field else None
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
