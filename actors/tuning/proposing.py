@@ -1,0 +1,46 @@
+"""The door to the heavy libraries: opened by the first proposal, in the thread that makes it."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from chimera.errors import ConflictError
+
+from .events import Point
+from .plan import StudyPlan
+from .space import Space
+from .trials import Snapshot
+
+if TYPE_CHECKING:
+    from .proposer import Proposer
+
+
+class Proposing:
+    """Proposals for a plan, one at a time; optuna, numpy and scipy are imported with the first."""
+
+    def __init__(self, plan: StudyPlan, space: Space) -> None:
+        self._plan = plan
+        self._space = space
+        self._proposer: Proposer | None = None
+        self._lock = threading.Lock()
+
+    def propose(self, snapshot: Snapshot) -> Point:
+        """The algorithm's next point.
+
+        Raises:
+            ConflictError: If another thread is at it.
+        """
+        if not self._lock.acquire(blocking=False):
+            raise ConflictError("another proposal of this study is being made", hint="wait for its trial")
+        try:
+            return self._made().propose(snapshot)
+        finally:
+            self._lock.release()
+
+    def _made(self) -> Proposer:
+        if self._proposer is None:
+            from .proposer import Proposer  # noqa: PLC0415 - optuna loads only where proposals are made
+
+            self._proposer = Proposer(self._plan, self._space)
+        return self._proposer
