@@ -36,7 +36,7 @@ class Injected:
 
 
 def injected(kind: Kind, rng: np.random.Generator) -> Injected:
-    """A series of six days with a daily cycle, AR(1) noise with heavy tails (t, 5 degrees), and one ``kind`` of thing.
+    """A series of six days with a daily cycle, AR(1) noise with light to heavy tails, and one ``kind`` of thing.
 
     It begins somewhere on the fifth or sixth day. Sizes in marginal standard deviations of the noise: spike 6 to 12
     for 1 to 3 minutes, level 2 to 4 for good, trend up to 4 to 6 in six hours, spread times 2.5 to 4 for good, season:
@@ -58,8 +58,9 @@ def injected(kind: Kind, rng: np.random.Generator) -> Injected:
 
 
 def ar1(n: int, rho: float, rng: np.random.Generator) -> Floats:
-    """AR(1) noise of variance 1 whose innovations have Student's t with five degrees of freedom."""
-    new = rng.standard_t(5, n) * (3 / 5) ** 0.5 * (1 - rho**2) ** 0.5
+    """AR(1) noise of variance 1; its innovations have Student's t with 5, 10 or 30 degrees of freedom."""
+    freedom = int(rng.choice((5, 10, 30)))
+    new = rng.standard_t(freedom, n) * ((freedom - 2) / freedom) ** 0.5 * (1 - rho**2) ** 0.5
     values = np.empty(n)
     last = 0.0
     for index in range(n):

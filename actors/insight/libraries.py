@@ -45,18 +45,6 @@ class GaussianScorer(Protocol):
         ...
 
 
-class Trees(Protocol):
-    """river's half-space trees (Tan, Ting & Liu, IJCAI 2011): how sparse the recent past is around a row, 0 to 1."""
-
-    def score_one(self, x: dict[int, float]) -> float:
-        """The score of a row whose values lie in 0..1."""
-        ...
-
-    def learn_one(self, x: dict[int, float]) -> None:
-        """Take the row into the window."""
-        ...
-
-
 @cache
 def _module(name: str) -> Any:
     return import_module(name)
@@ -70,12 +58,6 @@ def adwin(delta: float, *, clock: int = 8, grace: int = 30) -> Adwin:
 def gaussian_scorer(window: int, grace: int) -> GaussianScorer:
     """A new scorer over ``window`` values that says 0 for the first ``grace``."""
     return cast("GaussianScorer", _module("river.anomaly").GaussianScorer(window_size=window, grace_period=grace))
-
-
-def half_space_trees(trees: int, height: int, window: int, seed: int) -> Trees:
-    """A new forest for rows scaled to 0..1."""
-    made = _module("river.anomaly").HalfSpaceTrees(n_trees=trees, height=height, window_size=window, seed=seed)
-    return cast("Trees", made)
 
 
 def breakpoints(signal: Floats, penalty: float, least: int) -> list[int]:
