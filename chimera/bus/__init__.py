@@ -14,6 +14,7 @@ from .contract import (
     State,
     StateListener,
     Stored,
+    StreamHolding,
     StreamSpec,
     Subscription,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "State",
     "StateListener",
     "Stored",
+    "StreamHolding",
     "StreamSpec",
     "Subscription",
 ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from chimera.clock import Clock
 from chimera.errors import FencedError, UnavailableError
 
-from .contract import Appended, Stored, StreamSpec
+from .contract import Appended, Stored, StreamHolding, StreamSpec
 from .subject import matches
 
 
@@ -94,6 +94,15 @@ class MemoryStream:
         self._expire()
         first = next(iter(self._messages), self._last_seq + 1 if self._last_seq else 0)
         return first, self._last_seq, len(self._messages)
+
+    def holding(self) -> StreamHolding:
+        """Limits and contents."""
+        self._expire()
+        oldest = next(iter(self._messages.values()), None)
+        return StreamHolding(
+            self.spec.max_age_s, self.spec.max_bytes, self.spec.replicas, len(self._messages), self._sizes,
+            oldest.time if oldest else None,
+        )  # fmt: skip
 
     def purge(self, before_seq: int) -> None:
         """Remove the messages below ``before_seq``."""

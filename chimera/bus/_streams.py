@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import random
+import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -22,7 +24,7 @@ from chimera.errors import (
 )
 
 from ._api import ATTEMPT_S, Answer, Api, PubAck, read
-from .contract import Appended, StreamSpec
+from .contract import Appended, StreamHolding, StreamSpec
 from .subject import check_name, check_pattern, check_size, check_subject, matches
 
 if TYPE_CHECKING:
@@ -48,6 +50,8 @@ class StreamState(msgspec.Struct):
     messages: int = 0
     first_seq: int = 0
     last_seq: int = 0
+    bytes: int = 0
+    first_ts: str = ""
 
 
 class StreamInfo(Answer):
@@ -116,6 +120,17 @@ class Streams:
         check_name(stream, "stream")
         state = (await self._api.call(f"STREAM.INFO.{stream}", kind=StreamInfo)).state
         return state.first_seq, state.last_seq, state.messages
+
+    async def holding(self, stream: str) -> StreamHolding:
+        """Limits in force, and contents."""
+        check_name(stream, "stream")
+        info = await self._api.call(f"STREAM.INFO.{stream}", kind=StreamInfo)
+        config, state = info.config, info.state
+        oldest = datetime.fromisoformat(_to_micros(state.first_ts)).timestamp() if state.messages else None
+        return StreamHolding(
+            config.get("max_age", 0) / _NS, config.get("max_bytes", -1), config.get("num_replicas", 1), state.messages,
+            state.bytes, oldest,
+        )  # fmt: skip
 
     async def purge(self, stream: str, before_seq: int) -> None:
         """Remove the messages below ``before_seq`` (0 would mean all of them to the server)."""
@@ -246,3 +261,8 @@ def chunks(messages: Sequence[tuple[str, bytes, str]]) -> list[Sequence[tuple[st
             begin, size = index, 0
         size += len(data)
     return [*cut, messages[begin:]] if messages else []
+
+
+def _to_micros(stamp: str) -> str:
+    """An RFC 3339 time of the server with at most six digits of a second: Python 3.11 reads no more."""
+    return re.sub(r"(\.\d{6})\d+", r"\1", stamp)

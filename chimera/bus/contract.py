@@ -74,6 +74,18 @@ class StreamSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamHolding:
+    """What a stream may keep and what it holds now; ``oldest_at`` is Unix seconds, ``None`` if it is empty."""
+
+    max_age_s: float
+    max_bytes: int
+    replicas: int
+    messages: int
+    bytes: int
+    oldest_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class BusStatistics:
     """Counters since the start; rates are the reader's business.
 
@@ -314,6 +326,10 @@ class Bus(Protocol):
 
     async def stream_state(self, stream: str) -> tuple[int, int, int]:
         """(first sequence, last sequence, messages) of a stream."""
+        ...
+
+    async def stream_holding(self, stream: str) -> StreamHolding:
+        """A stream's limits in force and what it holds."""
         ...
 
     async def purge(self, stream: str, *, before_seq: int) -> None:

@@ -31,6 +31,7 @@ from .contract import (
     State,
     StateListener,
     Stored,
+    StreamHolding,
     StreamSpec,
     Subscription,
 )
@@ -205,6 +206,11 @@ class MemoryBus:
         """(first sequence, last sequence, messages) of a stream."""
         await self._operate()
         return self._stream(stream).state()
+
+    async def stream_holding(self, stream: str) -> StreamHolding:
+        """A stream's limits and what it holds."""
+        await self._operate()
+        return self._stream(stream).holding()
 
     async def purge(self, stream: str, *, before_seq: int) -> None:
         """Remove all messages of a stream below ``before_seq``."""

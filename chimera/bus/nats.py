@@ -35,6 +35,7 @@ from .contract import (
     KeyValue,
     Objects,
     StateListener,
+    StreamHolding,
     StreamSpec,
     Subscription,
 )
@@ -148,6 +149,10 @@ class NatsBus(HotPath):
     async def stream_state(self, stream: str) -> tuple[int, int, int]:
         """(first sequence, last sequence, messages) of a stream."""
         return await self._streams.state(stream)
+
+    async def stream_holding(self, stream: str) -> StreamHolding:
+        """A stream's limits in force and what it holds."""
+        return await self._streams.holding(stream)
 
     async def purge(self, stream: str, *, before_seq: int) -> None:
         """Remove all messages of a stream below ``before_seq``."""

@@ -218,3 +218,18 @@ async def test_a_purge_removes_what_is_below_and_appends_go_on(bus: Bus, unique:
         assert [(message.seq, message.data) async for message in messages] == [(4, b"3"), (5, b"4")]
     assert (await bus.append(f"{unique}.a", b"5", msg_id=f"{unique}-5", expected_last=5)).seq == 6
     assert await bus.stream_state(unique) == (4, 6, 3)
+
+
+async def test_a_stream_tells_what_it_keeps_and_holds(bus: Bus, unique: str):
+    """Limits in force, messages, bytes and the age of the oldest, for the report on retention."""
+    await bus.declare(StreamSpec(name=unique, subjects=(f"{unique}.>",), max_age_s=3600.0, max_bytes=1 << 20))
+    empty = await bus.stream_holding(unique)
+    assert (empty.max_age_s, empty.max_bytes, empty.replicas, empty.messages) == (3600.0, 1 << 20, 1, 0)
+    assert empty.oldest_at is None
+    await bus.append(f"{unique}.a", b"x" * 100, msg_id="1")
+    await bus.append(f"{unique}.a", b"x" * 100, msg_id="2")
+    held = await bus.stream_holding(unique)
+    async with bus.read(unique) as messages:
+        first = await anext(aiter(messages))
+    assert (held.messages, held.bytes >= 200) == (2, True)
+    assert held.oldest_at == pytest.approx(first.time, abs=0.01)
