@@ -10,3 +10,8 @@ Floats = npt.NDArray[np.float64]
 
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+
+
+def counting(count: int) -> Integers:
+    """0, 1, 2 ... ``count`` - 1."""
+    return np.arange(count, dtype=np.int64)

@@ -23,10 +23,11 @@ _CLIP = 4.0
 def changes(
     series: str, since: float, values: Floats, step_s: float, *, of: Of = "level", level: float = 0.95
 ) -> list[Pattern]:
-    """The changes that can be told from the noise at ``level``, oldest first. Bounded: at most 720 blocks are looked at.
+    """The changes that can be told from the noise at ``level``, oldest first.
 
-    ruptures' KernelCPD proposes where; its penalty and the test afterwards use the long-run variance (see
-    ``independence``), so the wandering of an autocorrelated series is not taken for steps. The p-value of each place
+    Bounded: at most 720 blocks are looked at. ruptures' KernelCPD proposes where; its penalty and the test afterwards
+    use the long-run variance (see ``independence``), so the wandering of an autocorrelated series is not taken
+    for steps. The p-value of each place
     is multiplied by the number of places it was chosen from (Bonferroni). Time of day must be removed before.
 
     Args:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from subjects.insight import Pattern
 
-from .arrays import Floats, Integers
+from .arrays import Floats, Integers, counting
 from .independence import filled, innovations
 from .libraries import normal_tail
 from .wording import number, span
@@ -72,13 +72,15 @@ def pairs(values: Floats, *, lags: int = 15, rate: float = 0.05) -> list[Lagged]
     counts = n - np.abs(np.arange(-lags, lags + 1))[:, None]
     z = np.arctanh(np.clip(table, -0.999999, 0.999999)) * np.sqrt(np.maximum(counts - 3, 1))
     best = np.argmax(np.abs(z), axis=0)
-    chosen = (best, np.arange(best.size))
-    p = np.minimum(1.0, normal_tail(z[chosen]) * table.shape[0])
+    places = counting(best.size)
+    p = np.minimum(1.0, normal_tail(z[best, places]) * table.shape[0])
     q = false_discovery(p)
-    order = np.argsort(p, kind="stable")
-    told = [index for index in order if q[index] <= rate]
+    told = [int(index) for index in np.argsort(p, kind="stable") if q[index] <= rate]
+    ends = kept[upper[0]], kept[upper[1]]
     return [
-        _pair(int(kept[upper[0][i]]), int(kept[upper[1][i]]), int(best[i]) - lags, float(table[chosen][i]), p[i], q[i])
+        _turned(
+            Lagged(int(ends[0][i]), int(ends[1][i]), int(best[i]) - lags, float(table[best[i], i]), float(p[i]), q[i])
+        )
         for i in told
     ]
 
@@ -94,10 +96,9 @@ def false_discovery(p: Floats) -> Floats:
     return adjusted
 
 
-def _pair(first: int, second: int, lag: int, r: float, p: float, q: float) -> Lagged:
-    if lag < 0:
-        first, second, lag = second, first, -lag
-    return Lagged(first, second, lag, r, float(p), float(q))
+def _turned(pair: Lagged) -> Lagged:
+    """So that the second follows the first."""
+    return pair if pair.lag >= 0 else replace(pair, first=pair.second, second=pair.first, lag=-pair.lag)
 
 
 def _at_lag(rows: Floats, lag: int) -> Floats:

@@ -43,6 +43,9 @@ class Sensitivity:
     quiet: int = 30
 
 
+DEFAULT = Sensitivity()
+
+
 def scale_of(series: str) -> Scale:
     """Durations, sizes and loads vary by factors; rates and shares by differences."""
     return "log" if series.endswith(("_ms", "_bytes", "/load")) else "linear"
@@ -51,8 +54,9 @@ def scale_of(series: str) -> Scale:
 class Detector:
     """Watches one series: time of day removed, then the AR(1), then river's GaussianScorer and ADWIN.
 
-    GaussianScorer sees points (how far is far enough: ``Tail``); ADWIN over the standardised innovations sees changed levels, a second one over their
-    absolute values sees changed spread. Both get innovations because they take independent values, which minute means
+    GaussianScorer sees points (how far is far enough: ``Tail``); ADWIN over the standardised innovations sees changed
+    levels, a second one over their absolute values sees changed spread. Both get innovations because they take
+    independent values, which minute means
     are not. Memory: bounded by ``window``, about 25 KB.
 
     Args:
@@ -61,7 +65,7 @@ class Detector:
         sensitivity: When to alarm.
     """
 
-    def __init__(self, series: str, *, scale: Scale | None = None, sensitivity: Sensitivity = Sensitivity()) -> None:
+    def __init__(self, series: str, *, scale: Scale | None = None, sensitivity: Sensitivity = DEFAULT) -> None:
         self.series = series
         self.scale = scale or scale_of(series)
         self.score = 0.0
@@ -111,11 +115,11 @@ class Detector:
         self._tail.learn(point)
         found: list[Anomaly] = []
         if point >= limit and not self._repeated("point", at):
-            found.append(self._told("point", at, value, expected, point, outlier))
+            found.append(self._told("point", at, value, expected, outlier))
         if changed and not self._repeated("level", at):
-            found.append(self._told("level", at, value, expected, self.score, 1 - self._set.delta))
+            found.append(self._told("level", at, value, expected, 1 - self._set.delta))
         elif spread and not self._repeated("drift", at):
-            found.append(self._told("drift", at, value, expected, self.score, 1 - self._set.delta))
+            found.append(self._told("drift", at, value, expected, 1 - self._set.delta))
         if changed or spread:
             self._begin()
         return found
@@ -147,11 +151,11 @@ class Detector:
     def _unscale(self, scaled: float) -> float:
         return math.exp(min(scaled, 700.0)) - _TINY if self.scale == "log" else scaled
 
-    def _told(self, kind: Kind, at: float, value: float, expected: float, score: float, confidence: float) -> Anomaly:
-        words = _WORDS[kind](self.series, value, expected, score)
+    def _told(self, kind: Kind, at: float, value: float, expected: float, confidence: float) -> Anomaly:
+        words = _WORDS[kind](self.series, value, expected, self.score)
         return Anomaly(
             series=self.series, agent=agent_of(self.series), kind=kind, at=at, value=value, expected=expected,
-            score=score, confidence=max(0.0, min(1.0, confidence)), words=words,
+            score=self.score, confidence=max(0.0, min(1.0, confidence)), words=words,
         )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from chimera.errors import BadMessageError
 
-from .arrays import Floats
+from .arrays import Floats, counting
 from .independence import filled
 from .model import Kind, Model, body_of, packed, sealed
 from .smoothing import SETTINGS, Setting, reach, smooth
@@ -20,7 +20,7 @@ SCALES: dict[Kind, Scale] = {"latency": "log", "load": "root", "figure": "linear
 """Latencies vary by factors; counts by the root of what they are; other figures as they are."""
 
 DAY = 86_400
-LEAST_VALUES, LEAST_CYCLES = 60, 2.5
+LEAST_VALUES, MOST_VALUES, LEAST_CYCLES = 60, 20_000, 2.5
 MISS = 0.1
 """Share of values outside the prediction interval."""
 
@@ -48,6 +48,15 @@ class Forecast:
     expected: float
     low: float
     high: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """The values as they came, and on their scale with gaps bridged."""
+
+    raw: Floats
+    scaled: Floats
+    scale: Scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,36 +108,23 @@ def train_forecaster(
     Raises:
         BadMessageError: If there are too few values.
     """
-    values, since = values[-20_000:], since + max(0, values.size - 20_000) * step_s
-    known = int(np.isfinite(values).sum())
-    horizon = min(horizon, values.size // 12)
-    if known < LEAST_VALUES or known < values.size / 2:
-        raise BadMessageError(f"{name}: {known} of {values.size} values are known; a forecaster takes {LEAST_VALUES} "
-                              "and at least half of its window", hint="let more traffic come, or use a longer step")  # fmt: skip
+    values, since = values[-MOST_VALUES:], since + max(0, values.size - MOST_VALUES) * step_s
+    known = _require(name, values)
     scale = SCALES.get(kind, "linear")
-    scaled = filled(_scaled(values, scale))
-    cuts = (int(_TRAIN * scaled.size), int(_CALIBRATE * scaled.size))
-    period = _period(scaled[: cuts[0]], step_s)
-    fit = _choose(scaled, cuts[0], period, horizon)
-    bounds = _bounds(_errors(fit, scaled, cuts[0], cuts[1], horizon))
-    error, naive, coverage = _held_out(fit, scaled, values, cuts[1], bounds, scale)
-    final = _fitted(scaled, fit.season.size, fit.setting, scaled.size)
-    low, high = _bounds(_errors(fit, scaled, cuts[0], scaled.size, horizon))
-    parameters = _Parameters(
-        scale=scale, step_s=step_s, end=since + values.size * step_s, level=float(final.levels[-1]),
-        trend=float(final.trends[-1]), damping=final.setting.damping,
-        season=np.roll(final.season, -values.size % final.season.size).tolist() if final.season.size > 1 else [0.0],
-        low=low.tolist(), high=high.tolist(),
-    )  # fmt: skip
+    data = _Data(values, filled(_scaled(values, scale)), scale)
+    fit, error, naive, coverage = _backtest(data, step_s, min(horizon, values.size // 12))
+    end = since + values.size * step_s
     return sealed(Model(
-        name=name, kind=kind, version=version, trained_at=trained_at, window_from=since, window_to=parameters.end,
-        rows=known, error=error, baseline_error=naive, coverage=coverage, unit=unit, body=packed(parameters),
+        name=name, kind=kind, version=version, trained_at=trained_at, window_from=since, window_to=end, rows=known,
+        error=error, baseline_error=naive, coverage=coverage, unit=unit,
+        body=packed(_final(data, fit, step_s, end, min(horizon, values.size // 12))),
     ))  # fmt: skip
 
 
 def predict(model: Model, at: float) -> Forecast:
-    """What ``model`` expects of the step that contains ``at``. Beyond the back-tested horizon the interval widens with
-    the root of the distance.
+    """What ``model`` expects of the step that contains ``at``.
+
+    Beyond the back-tested horizon the interval widens with the root of the distance.
 
     Raises:
         BadMessageError: If ``at`` lies before the end of the training window.
@@ -146,6 +142,37 @@ def predict(model: Model, at: float) -> Forecast:
     ends = np.array([middle, middle + wider * parameters.low[last], middle + wider * parameters.high[last]])
     expected, low, high = _unscaled(ends, parameters.scale).tolist()
     return Forecast(at, expected, min(low, expected), max(high, expected))
+
+
+def _require(name: str, values: Floats) -> int:
+    known = int(np.isfinite(values).sum())
+    if known < LEAST_VALUES or known < values.size / 2:
+        raise BadMessageError(
+            f"{name}: {known} of {values.size} values are known; a forecaster takes {LEAST_VALUES}, and half of all",
+            hint="let more traffic come, or use a longer step",
+        )
+    return known
+
+
+def _backtest(data: _Data, step_s: float, horizon: int) -> tuple[_Fit, float, float, float]:
+    """What was chosen, and its error, the naive method's and the coverage on the last fifth."""
+    train, calibrate = (int(share * data.scaled.size) for share in (_TRAIN, _CALIBRATE))
+    fit = _choose(data.scaled, train, _period(data.scaled[:train], step_s), horizon)
+    bounds = _bounds(_errors(fit, data.scaled, train, calibrate, horizon))
+    return (fit, *_held_out(fit, data, calibrate, bounds))
+
+
+def _final(data: _Data, chosen: _Fit, step_s: float, end: float, horizon: int) -> _Parameters:
+    """Refitted on everything; intervals from the errors that the choice made on what it was not chosen on."""
+    period, size = chosen.season.size, data.scaled.size
+    season = _profile(data.scaled, period, size)
+    levels, trends = smooth(data.scaled - season[np.arange(size) % period], (chosen.setting,))
+    low, high = _bounds(_errors(chosen, data.scaled, int(_TRAIN * size), size, horizon))
+    return _Parameters(
+        scale=data.scale, step_s=step_s, end=end, level=float(levels[0, -1]), trend=float(trends[0, -1]),
+        damping=chosen.setting.damping, season=np.roll(season, -(size % period)).tolist(), low=low.tolist(),
+        high=high.tolist(),
+    )  # fmt: skip
 
 
 def _scaled(values: Floats, scale: Scale) -> Floats:
@@ -173,12 +200,6 @@ def _profile(values: Floats, period: int, size: int) -> Floats:
     place = np.arange(size) % period
     means = np.bincount(place, values[:size], period) / np.maximum(np.bincount(place, minlength=period), 1)
     return means - means.mean()
-
-
-def _fitted(values: Floats, period: int, setting: Setting, size: int) -> _Fit:
-    season = _profile(values, period, size)
-    levels, trends = smooth(values - season[np.arange(values.size) % period], (setting,))
-    return _Fit(levels[0], trends[0], setting, season)
 
 
 def _choose(values: Floats, size: int, period: int, horizon: int) -> _Fit:
@@ -210,22 +231,18 @@ def _bounds(errors: Floats) -> tuple[Floats, Floats]:
     return np.quantile(errors, 1 - share, axis=0), np.quantile(errors, share, axis=0)
 
 
-def _held_out(
-    fit: _Fit, scaled: Floats, values: Floats, first: int, bounds: tuple[Floats, Floats], scale: Scale
-) -> tuple[float, float, float]:
-    """Mean absolute error, that of the naive method, and coverage over the last part, in the figure's unit."""
+def _held_out(fit: _Fit, data: _Data, first: int, bounds: tuple[Floats, Floats]) -> tuple[float, float, float]:
+    """Mean absolute error, that of the naive method, and coverage from ``first`` on, in the figure's unit."""
     horizon = bounds[0].size
-    errors = _errors(fit, scaled, first, scaled.size, horizon)
-    places = np.arange(first, first + errors.shape[0])[:, None] + np.arange(horizon)[None, :]
-    actual = values[places]
-    period = fit.season.size if fit.season.size > 1 else 1
-    earlier = places - period * (1 + np.arange(horizon)[None, :] // period) if period > 1 else places[:, :1] - 1
-    naive = _unscaled(scaled[earlier], scale)
-    expected = _unscaled(scaled[places] - errors, scale)
+    errors = _errors(fit, data.scaled, first, data.scaled.size, horizon)
+    ahead = counting(horizon)[None, :]
+    places = first + counting(errors.shape[0])[:, None] + ahead
+    actual = data.raw[places]
+    period = fit.season.size
+    earlier = places - period * (1 + ahead // period) if period > 1 else places - ahead - 1
+    naive = _unscaled(data.scaled[earlier], data.scale)
+    expected = _unscaled(data.scaled[places] - errors, data.scale)
     inside = (errors >= bounds[0]) & (errors <= bounds[1])
     known = np.isfinite(actual)
-    return (
-        float(np.abs(actual - expected)[known].mean()),
-        float(np.abs(actual - np.broadcast_to(naive, actual.shape))[known].mean()),
-        float(inside[known].mean()),
-    )
+    missed = np.abs(np.stack([actual - expected, actual - naive]))[:, known].mean(axis=1)
+    return float(missed[0]), float(missed[1]), float(inside[known].mean())

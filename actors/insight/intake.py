@@ -7,7 +7,7 @@ import math
 from subjects.event import TaskJudged, TaskProcessed
 
 from .once import Once
-from .store import LARGEST, SeriesStore
+from .store import SeriesStore
 
 FIGURES = ("queue_ms", "run_ms", "cpu_ms", "memory_bytes")
 """Measured figures of a task; each is a series ``<agent>/<figure>``."""
@@ -46,32 +46,33 @@ class Intake:
 
     def task(self, stream: str, sequence: int, record: TaskProcessed, *, now: float) -> bool:
         """Take a task's figures; False if it was a repeat or refused."""
-        values = [float(getattr(record, figure)) for figure in FIGURES]
-        if not all(0 <= value <= LARGEST for value in values):
-            values = [math.nan]
-        return self._take(stream, sequence, record.agent, record.at, now, [*values, float(record.outcome != "ok")])
+        points = {figure: float(getattr(record, figure)) for figure in FIGURES}
+        points = {name: value if value >= 0 else math.nan for name, value in points.items()}
+        return self._take((stream, sequence), record, points | {ERROR: float(record.outcome != "ok")}, now)
 
     def judgement(self, stream: str, sequence: int, record: TaskJudged, *, now: float) -> bool:
         """Take whether a task's answer was right; False if it was a repeat, refused, or had nothing to compare."""
         if record.correct is None:
             return False
-        return self._take(stream, sequence, record.agent, record.at, now, [float(record.correct)])
+        return self._take((stream, sequence), record, {CORRECT: float(record.correct)}, now)
 
     def reject(self) -> None:
         """Count a record that could not even be decoded."""
         self.store.refuse("malformed")
 
-    def _take(self, stream: str, sequence: int, agent: str, at: float, now: float, values: list[float]) -> bool:
-        if not self._fresh(stream, sequence):
+    def _take(
+        self, place: tuple[str, int], record: TaskProcessed | TaskJudged, points: dict[str, float], now: float
+    ) -> bool:
+        """All points of a record or, if one of them is refused, none."""
+        if not self._fresh(*place):
             return False
-        reason = next((why for value in values if (why := self.store.why_not(at, value, now))), None)
-        if reason:
-            self.store.refuse(reason)
-            return False
-        figures = (CORRECT,) if len(values) == 1 else (*FIGURES, ERROR)
+        for value in points.values():
+            if reason := self.store.why_not(record.at, value, now):
+                self.store.refuse(reason)
+                return False
         taken = [
-            self.store.add(series_of(agent, figure), at, value, now=now)
-            for figure, value in zip(figures, values, strict=True)
+            self.store.add(series_of(record.agent, figure), record.at, value, now=now)
+            for figure, value in points.items()
         ]
         return all(taken)
 

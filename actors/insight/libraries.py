@@ -61,8 +61,9 @@ def gaussian_scorer(window: int, grace: int) -> GaussianScorer:
 
 
 def breakpoints(signal: Floats, penalty: float, least: int) -> list[int]:
-    """Where ruptures' KernelCPD (Celisse et al., 2018; PELT) splits a signal, linear kernel: the first index of each
-    new segment. ``penalty`` is what one more split must gain in the sum of squared errors.
+    """Where ruptures' KernelCPD (Celisse et al., CSDA 2018; PELT, linear kernel) splits a signal.
+
+    Gives the first index of each new segment. ``penalty`` is what a split must gain in the sum of squared errors.
     """
     found = _module("ruptures").KernelCPD(kernel="linear", min_size=least).fit(signal).predict(pen=penalty)
     return [int(index) for index in found[:-1]]

@@ -105,7 +105,9 @@ def body_of(model: Model, shape: type[Body]) -> Body:
     try:
         return msgspec.msgpack.decode(model.body, type=shape)
     except msgspec.DecodeError as error:
-        raise CorruptError(f"the parameters of model {model.name} version {model.version} don't fit: {error}") from error
+        raise CorruptError(
+            f"the parameters of model {model.name} version {model.version} don't fit: {error}"
+        ) from error
 
 
 def packed(parameters: Any) -> bytes:

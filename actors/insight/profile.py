@@ -10,9 +10,9 @@ _MEMORY_DAYS = 7
 
 
 class DayProfile:
-    """Mean per hour of day, an hour's mean at a time, remembered over about a week; read between hours by straight
-    lines. Silent until it has seen two whole days: a first day can't tell its shape from its drift.
+    """Mean per hour of day, remembered over about a week; read between hours by straight lines.
 
+    Silent until it has seen two whole days: a first day can't tell its shape from its drift.
     Memory: 24 means and counts.
     """
 

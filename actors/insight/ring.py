@@ -68,8 +68,7 @@ class Ring:
         row = step % self.steps
         self._count[row, series] += 1
         self._sum[row, series] += value
-        if value > self._most[row, series]:
-            self._most[row, series] = value
+        self._most[row, series] = max(self._most[row, series], value)
 
     def add_many(self, steps: Integers, series: Integers, values: Floats) -> None:
         """Add values to steps of which none is newer than ``head``; those older than the ring have gone by already."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from subjects.insight import Pattern
 
-from .arrays import Floats
+from .arrays import Floats, counting
 from .wording import number, percent
 
 Cycle = Literal["day", "week"]
@@ -42,7 +42,7 @@ def season(
         return None
     found = strength(table)
     p = _chance(table, seed)
-    if found <= 0 or p > 1 - level:
+    if found <= 0 or p > 1 - level + 1e-12:
         return None
     return _told(series, cycle, (since, since + hours.size * _HOUR), table.mean(axis=0), (found, p))
 
@@ -60,7 +60,7 @@ def _table(since: float, hours: Floats, period: int) -> Floats:
     begin = int(since // _HOUR) % period
     whole = hours[(period - begin) % period :]
     table = whole[: whole.size // period * period].reshape(-1, period)
-    table = table[np.isfinite(table).sum(axis=1) >= 0.75 * period]  # noqa: PLR2004 - as the docstring says
+    table = table[np.isfinite(table).sum(axis=1) >= 0.75 * period]
     means = np.nanmean(table, axis=1, keepdims=True) if table.size else table
     return np.where(np.isfinite(table), table - means, 0.0)
 
@@ -70,15 +70,13 @@ def _chance(table: Floats, seed: int) -> float:
     cycles, period = table.shape
     power = float((table.mean(axis=0) ** 2).sum())
     turns = rng.integers(0, period, (SHUFFLES, cycles, 1))
-    columns = (np.arange(period) + turns) % period
+    columns = (counting(period) + turns) % period
     turned = table[np.arange(cycles)[None, :, None], columns].mean(axis=1)
     exceed = int(((turned**2).sum(axis=1) >= power * (1 - 1e-12)).sum())
     return (1 + exceed) / (SHUFFLES + 1)
 
 
-def _told(
-    series: str, cycle: Cycle, window: tuple[float, float], mean: Floats, facts: tuple[float, float]
-) -> Pattern:
+def _told(series: str, cycle: Cycle, window: tuple[float, float], mean: Floats, facts: tuple[float, float]) -> Pattern:
     found, p = facts
     high, low = int(np.argmax(mean)), int(np.argmin(mean))
     swing = float(mean[high] - mean[low])

@@ -11,7 +11,7 @@ from subjects.insight import Accuracy
 
 from .arrays import Floats
 from .correlation import pairs
-from .detector import Detector, Sensitivity
+from .detector import DEFAULT, Detector, Sensitivity
 from .injection import CLEAN_DAYS, DAYS, KINDS, MINUTES, Injected, Kind, coupled, injected
 from .scoring import vus_pr
 
@@ -52,7 +52,7 @@ def self_check(
     seed: int = SEED,
     rounds: int = 4,
     measured_at: float,
-    sensitivity: Sensitivity = Sensitivity(),
+    sensitivity: Sensitivity = DEFAULT,
     stop: Callable[[], bool] = lambda: False,
 ) -> Accuracy:
     """The ``pattern-accuracy`` figure. Takes about 0.2 s per series; a round is seven of them.
@@ -68,7 +68,7 @@ def self_check(
 
 
 def measure(
-    seed: int, rounds: int, sensitivity: Sensitivity = Sensitivity(), stop: Callable[[], bool] = lambda: False
+    seed: int, rounds: int, sensitivity: Sensitivity = DEFAULT, stop: Callable[[], bool] = lambda: False
 ) -> dict[str, Tally]:
     """Counts by kind: the anomalies' kinds, ``none`` for clean series, ``correlation``."""
     tallies: dict[str, Tally] = {kind: Tally() for kind in (*KINDS, "none", "correlation")}

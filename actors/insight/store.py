@@ -70,7 +70,7 @@ class SeriesStore:
         size: What it may keep.
     """
 
-    def __init__(self, size: Size = Size()) -> None:  # noqa: B008 - frozen
+    def __init__(self, size: Size = Size()) -> None:
         self.size = size
         self.rejected: Counter[Reason] = Counter()
         self.accepted = 0
@@ -101,7 +101,8 @@ class SeriesStore:
 
     def refuse(self, reason: Reason, points: int = 1) -> None:
         """Count points that are not taken."""
-        self.rejected[reason] += points
+        if points:
+            self.rejected[reason] += points
 
     def why_not(self, at: float, value: float, now: float) -> Reason | None:
         """Why a point would not be counted, or ``None``."""
@@ -114,9 +115,9 @@ class SeriesStore:
     def add(self, name: str, at: float, value: float, *, now: float) -> bool:
         """Count one point, or count why not."""
         reason = self.why_not(at, value, now)
-        number = None if reason else self.register(name)
-        if reason or number is None:
-            self.refuse(reason or "too-many-series")
+        number = self.register(name) if reason is None else None
+        if number is None:
+            self.refuse("too-many-series" if reason is None else reason)
             return False
         self._reach(at)
         self._minutes.add(int(at // MINUTE), number, value)
@@ -150,9 +151,9 @@ class SeriesStore:
         usable = sound & ~future
         newest = np.maximum.accumulate(np.where(usable, at, self.newest))
         late = usable & (at < np.maximum(newest, self.newest) - self.size.late_s)
-        for reason, flags in (("malformed", ~sound), ("future", future), ("late", late)):
-            if bad := int(flags.sum()):
-                self.refuse(reason, bad)
+        self.refuse("malformed", int((~sound).sum()))
+        self.refuse("future", int(future.sum()))
+        self.refuse("late", int(late.sum()))
         return usable & ~late
 
     def _reach(self, at: float) -> None:

@@ -35,11 +35,11 @@ def trend(series: str, since: float, values: Floats, step_s: float, *, level: fl
     known = np.isfinite(means)
     if known.sum() < LEAST_BLOCKS:
         return None
-    times = np.flatnonzero(known) * (length * step_s)
+    times: Floats = np.flatnonzero(known).astype(np.float64) * (length * step_s)
     slope, low, high, p = slope_of(times, means[known], level)
     if p > 1 - level or low <= 0 <= high:
         return None
-    return _told(series, since, since + values.size * step_s, means[known], (slope, low, high), p)
+    return _told(series, (since, since + values.size * step_s), means[known], (slope, low, high), p)
 
 
 def slope_of(times: Floats, values: Floats, level: float) -> tuple[float, float, float, float]:
@@ -59,8 +59,9 @@ def slope_of(times: Floats, values: Floats, level: float) -> tuple[float, float,
 
 
 def _told(
-    series: str, since: float, until: float, means: Floats, slopes: tuple[float, float, float], p: float
+    series: str, window: tuple[float, float], means: Floats, slopes: tuple[float, float, float], p: float
 ) -> Pattern:
+    since, until = window
     slope, low, high = (each * _DAY for each in slopes)
     change = slope * (until - since) / _DAY
     start = float(np.median(means)) - change / 2
