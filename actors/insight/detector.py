@@ -17,7 +17,7 @@ from .severity import Severity
 from .tail import Tail
 from .wording import number, percent
 
-Scale = Literal["linear", "log"]
+Scale = Literal["linear", "log", "root"]
 Kind = Literal["point", "level", "drift"]
 
 _CLIP = 4.0
@@ -47,8 +47,23 @@ DEFAULT = Sensitivity()
 
 
 def scale_of(series: str) -> Scale:
-    """Durations, sizes and loads vary by factors; rates and shares by differences."""
-    return "log" if series.endswith(("_ms", "_bytes", "/load")) else "linear"
+    """Durations and sizes vary by factors; counts by the root of what they are; rates and shares by differences."""
+    if series.endswith("/load"):
+        return "root"
+    return "log" if series.endswith(("_ms", "_bytes")) else "linear"
+
+
+def _scaled(value: float, scale: Scale) -> float:
+    """The root is Anscombe's (Biometrika 1948): counts of any size then vary by about 1."""
+    if scale == "log":
+        return math.log(max(value, 0.0) + _TINY)
+    return 2 * (max(value, 0.0) + 0.375) ** 0.5 if scale == "root" else value
+
+
+def _unscaled(value: float, scale: Scale) -> float:
+    if scale == "log":
+        return max(0.0, math.exp(min(value, 700.0)) - _TINY)
+    return max(0.0, (max(value, 0.0) / 2) ** 2 - 0.375) if scale == "root" else value
 
 
 class Detector:
@@ -61,7 +76,7 @@ class Detector:
 
     Args:
         series: Its name, ``<agent>/<figure>``.
-        scale: ``log`` for what varies by factors; guessed from the name if not given.
+        scale: On which its changes are compared; guessed from the name if not given.
         sensitivity: When to alarm.
     """
 
@@ -92,7 +107,7 @@ class Detector:
         """
         if not math.isfinite(value):
             return []
-        scaled = math.log(max(value, 0.0) + _TINY) if self.scale == "log" else value
+        scaled = _scaled(value, self.scale)
         usual = self._profile.expected(at)
         self._profile.learn(at, scaled)
         if self._profile.ready and not self._was_ready:
@@ -102,7 +117,7 @@ class Detector:
         return self._judge(at, value, scaled, usual or 0.0)
 
     def _judge(self, at: float, value: float, scaled: float, usual: float) -> list[Anomaly]:
-        expected = self._unscale(self._memory.mean + usual)
+        expected = _unscaled(self._memory.mean + usual, self.scale)
         surprise = self._memory.learn(scaled - usual)
         outlier, z = self._weigh(surprise)
         self._seen += 1
@@ -147,9 +162,6 @@ class Detector:
         repeated = at < self._silent_until.get(kind, -math.inf)
         self._silent_until[kind] = at + self._set.quiet * 60.0
         return repeated
-
-    def _unscale(self, scaled: float) -> float:
-        return math.exp(min(scaled, 700.0)) - _TINY if self.scale == "log" else scaled
 
     def _told(self, kind: Kind, at: float, value: float, expected: float, confidence: float) -> Anomaly:
         words = _WORDS[kind](self.series, value, expected, self.score)

@@ -12,6 +12,7 @@ from subjects.insight import Pattern
 from .arrays import Floats, Integers
 from .changes import changes
 from .correlation import MOST_SERIES, correlations
+from .independence import inflation
 from .intake import ERROR, LOAD, agent_of, series_of
 from .season import HOURS, season
 from .store import HOUR, MINUTE, SeriesStore
@@ -111,7 +112,15 @@ def _moves(name: str, since: float, values: Floats, step_s: float, level: float)
     straight = values - float(line.figures["slope_per_day"]) / _DAY * times
     places = [round((step.since - since) / step_s) for step in steps]
     parts = [part - np.nanmean(part) for part in np.split(values, places) if np.isfinite(part).any()]
-    return [line] if np.nanvar(straight) <= np.nanmean(np.concatenate(parts) ** 2) else steps
+    line_cost = _cost(straight - np.nanmean(straight), 2)
+    return [line] if line_cost <= _cost(np.concatenate(parts), 2 * len(parts) - 1) else steps
+
+
+def _cost(residuals: Floats, parameters: int) -> float:
+    """Schwarz's criterion per value, with as many values as the residuals are worth independent ones."""
+    known = residuals[np.isfinite(residuals)]
+    worth = max(3.0, known.size / inflation(known))
+    return float(np.log(max(float((known**2).mean()), 1e-300))) + parameters * float(np.log(worth)) / worth
 
 
 def _tail(since: float, values: Floats, step_s: int) -> tuple[float, Floats, int]:

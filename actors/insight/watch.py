@@ -15,7 +15,8 @@ MOST_KEPT = 2000
 
 
 class Watch:
-    """Feeds closed minutes to a detector per series. An agent's load (tasks per minute) has a detector of its own.
+    """Feeds closed minutes to a detector per series. An agent's load (tasks per minute) has a
+    detector of its own, which begins with the first task.
 
     Memory: one detector per series (about 25 KB) and the last 2000 anomalies.
 
@@ -56,8 +57,9 @@ class Watch:
     def _minute(self, minute: Closed) -> Iterable[Anomaly]:
         for name, mean, count in zip(self._store.names, minute.mean.tolist(), minute.count.tolist(), strict=True):
             yield from self._detector(name).update(minute.at, mean)
-            if name.endswith("/" + ERROR):
-                yield from self._detector(series_of(agent_of(name), LOAD)).update(minute.at, count)
+            load = series_of(agent_of(name), LOAD)
+            if name.endswith("/" + ERROR) and (count or load in self._detectors):
+                yield from self._detector(load).update(minute.at, count)
 
     def _detector(self, name: str) -> Detector:
         detector = self._detectors.get(name)
