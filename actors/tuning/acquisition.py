@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .cube import Array, Cube
+from .cube import Array, Cube, Mask
 from .numerics import log_normal_cdf, minimise, scaled_erfc
 from .surrogate import Surrogate
 
@@ -159,7 +159,7 @@ def _polished(cube: Cube, acquisition: Acquisition, row: Array) -> Array:
     return whole
 
 
-def _near(rows: Array, taken: Array) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _near(rows: Array, taken: Array) -> Mask:
     near = np.zeros(len(rows), dtype=np.bool_)
     for row in taken:
         near |= np.abs(rows - row).max(axis=1) < APART

@@ -11,10 +11,16 @@ import numpy as np
 
 from .dimensions import Dimension
 from .events import Value
-from .space import Space
+from .space import Member, Space
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 """Floats of any shape."""
+
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+"""Truth values of any shape."""
+
+SAME = 1e-9
+"""Distance below which two places on an axis are one value."""
 
 FINE_LEVELS = 16
 """A whole number with at least so many values is treated as a real one until it is rounded."""
@@ -101,6 +107,9 @@ class Cube:
             self.axes.append(Axis(dimension, first))
             first += self.axes[-1].width
         self.width = first
+        self._default = np.zeros(self.width)
+        for axis in self.axes:
+            axis.put(self._default, axis.dimension.default)
         self._by_key = {axis.dimension.key: axis for axis in self.axes}
 
     @property
@@ -127,11 +136,28 @@ class Cube:
     def snap(self, rows: Array) -> Array:
         """Where the rows' points really are: whole numbers rounded, one choice each, what does not count at default."""
         snapped = np.clip(rows, 0.0, 1.0)
-        if self._space.conditional:
-            return np.array([self._settled(row) for row in snapped]).reshape(snapped.shape)
         for axis in self.axes:
             axis.snap(snapped)
+        if self._space.conditional:
+            self._silence(snapped)
         return snapped
 
-    def _settled(self, row: Array) -> Array:
-        return self.row(self._space.walk(lambda dimension: self._by_key[dimension.key].take(row)))
+    def _silence(self, rows: Array) -> None:
+        """Put what does not count at its default, in place: parents come before their children in a space."""
+        counts: dict[str, Mask] = {}
+        for member in self._space.members:
+            held = np.ones(len(rows), dtype=np.bool_)
+            for parent, wanted in member.parents:
+                held &= self._held(rows, parent, wanted, counts[parent.name])
+            counts[member.name] = held
+            for dimension in member.dimensions:
+                axis = self._by_key[dimension.key]
+                rows[~held, axis.columns] = self._default[axis.columns]
+
+    def _held(self, rows: Array, parent: Member, wanted: Value, counts: Mask) -> Mask:
+        if not parent.dimensions:
+            return np.where(counts, parent.base == wanted, parent.default == wanted)
+        axis = self._by_key[parent.name]
+        row = np.zeros(self.width)
+        axis.put(row, wanted)
+        return np.abs(rows[:, axis.columns] - row[axis.columns]).max(axis=1) < SAME

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from .acquisition import Acquisition, best_row
-from .cube import Array
+from .cube import Array, Mask
 from .numerics import sobol_point
-from .sampling import Data, Mask, Sampling
+from .sampling import Data, Sampling
 from .space import Space
 from .surrogate import Surrogate
 
@@ -22,6 +22,8 @@ REFIT = 15
 
 TAIL = 3.0
 """Bad values further out than so many interquartile ranges are drawn in: a cliff would hide the valley."""
+
+OBJECTIVE = "!objective"
 
 
 class GaussianSampler(Sampling):
@@ -48,7 +50,7 @@ class GaussianSampler(Sampling):
         if len(data.y) + len(pending) < STARTUP or measured.sum() < LEAST:
             return self._cube.snap(sobol_point(self._cube.width, self._seed, self._number)[None])[0]
         x, y = data.x[measured], data.y[measured]
-        objective = self._surrogate("objective", x, y, data.known[measured])
+        objective = self._surrogate(OBJECTIVE, x, y, data.known[measured])
         kept = data.violation[measured] == 0.0
         means = objective.predict(x).mean
         best = float(means[kept].min()) if kept.any() else None
@@ -73,10 +75,14 @@ class GaussianSampler(Sampling):
         key = x[:count].tobytes() + y[:count].tobytes() + known[:count].tobytes()
         cached, theta = self._found.get(name, (b"", None))
         if cached != key or theta is None:
-            fitted = Surrogate(x[:count], _drawn_in(y[:count], name), known[:count], self._cube.groups)
-            theta = fitted.theta
+            theta = self._model(name, x[:count], y[:count], known[:count], None).theta
             self._found[name] = (key, theta)
-        return Surrogate(x, _drawn_in(y, name), known, self._cube.groups, theta)
+        return self._model(name, x, y, known, theta)
+
+    def _model(self, name: str, x: Array, y: Array, known: Array, theta: Array | None) -> Surrogate:
+        if name == OBJECTIVE:
+            y = _drawn_in(y)
+        return Surrogate(x, y, known, self._cube.groups, theta)
 
 
 def scheduled(count: int) -> int:
@@ -87,9 +93,7 @@ def scheduled(count: int) -> int:
     return size
 
 
-def _drawn_in(y: Array, name: str) -> Array:
-    if name != "objective":
-        return y
+def _drawn_in(y: Array) -> Array:
     low, high = np.percentile(y, [25.0, 75.0])
     return np.minimum(y, high + TAIL * (high - low)) if high > low else y
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,9 @@ class Proposing:
 
     def _made(self) -> Proposer:
         if self._proposer is None:
+            # One thread: sums in another order would give another point after a restart, and other work waits.
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+            os.environ.setdefault("OMP_NUM_THREADS", "1")
             from .proposer import Proposer  # noqa: PLC0415 - optuna loads only where proposals are made
 
             self._proposer = Proposer(self._plan, self._space)

@@ -13,12 +13,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from .cube import Array, Cube
+from .cube import Array, Cube, Mask
 from .dimensions import Dimension
 from .space import Space
-
-Mask = np.ndarray[Any, np.dtype[np.bool_]]
-"""Truth values, one a row."""
 
 FAILED_KEY = "!failed"
 """Constraint that marks a point which failed by its own fault; guardrails' names don't begin so."""

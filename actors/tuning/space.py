@@ -32,22 +32,34 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True)
-class _Member:
-    """A parameter in its room, with its dimensions (none: it is not searched and keeps its base value)."""
+class Member:
+    """A parameter in its room, with its dimensions (none: it is not searched and keeps its base value).
+
+    It counts while each of its parents has the value beside it.
+    """
 
     room: Room
     parameter: Parameter
     base: Any
     dimensions: tuple[Dimension, ...] = ()
+    parents: tuple[tuple[Member, Value], ...] = ()
 
     @property
     def name(self) -> str:
+        """With its room; the key of its dimension, unless it is a vector."""
         return f"{self.room}.{self.parameter.name}"
 
+    @property
+    def default(self) -> Any:
+        """Its value while it does not count."""
+        return default_of(self.parameter)
+
     def gather(self, values: Sequence[Value]) -> Any:
+        """Its value from its dimensions' values."""
         return list(values) if self.parameter.size > 1 else values[0]
 
     def scatter(self, value: Any) -> Sequence[Value]:
+        """Its dimensions' values from its value."""
         return cast("Sequence[Value]", value) if self.parameter.size > 1 else (value,)
 
 
@@ -55,7 +67,7 @@ class _Member:
 class Space:
     """What is searched, in the manifest's order, and what stays as it is. Make it with ``Space.of``."""
 
-    members: tuple[_Member, ...]
+    members: tuple[Member, ...]
     dimensions: tuple[Dimension, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -92,7 +104,7 @@ class Space:
         chosen = _named(bare, tune)
         said = scales or {}
         wishes: dict[str, Scale] = {name: said[given] for name, given in _named(bare, said).items()}
-        space = cls(tuple(_searched(member, chosen, wishes.get(member.name)) for member in bare))
+        space = cls(_related([_searched(member, chosen, wishes.get(member.name)) for member in bare]))
         if not 1 <= (count := len(space.dimensions)) <= MAX_DIMENSIONS:
             raise BadGenomeError(
                 f"{count} dimensions can't be searched, 1 to {MAX_DIMENSIONS} can",
@@ -103,7 +115,7 @@ class Space:
     @property
     def conditional(self) -> bool:
         """True if some dimension counts only sometimes."""
-        return any(member.dimensions and member.parameter.when for member in self.members)
+        return any(member.dimensions and member.parents for member in self.members)
 
     def start(self) -> Point:
         """The point of the base: what is live and known to be good."""
@@ -158,7 +170,7 @@ class Space:
         values: dict[str, Any] = {}
         for member in self.members:
             if not self._counts(member, values):
-                values[member.name] = default_of(member.parameter)
+                values[member.name] = member.default
             elif member.dimensions:
                 values[member.name] = member.gather([choose(dimension) for dimension in member.dimensions])
             else:
@@ -174,18 +186,18 @@ class Space:
         }
 
     @staticmethod
-    def _counts(member: _Member, values: Mapping[str, Any]) -> bool:
-        return all(values[f"{member.room}.{name}"] == wanted for name, wanted in member.parameter.when.items())
+    def _counts(member: Member, values: Mapping[str, Any]) -> bool:
+        return all(values[parent.name] == wanted for parent, wanted in member.parents)
 
 
-def _members(room: Room, parameters: Sequence[Parameter], base: Mapping[str, Any]) -> Iterator[_Member]:
+def _members(room: Room, parameters: Sequence[Parameter], base: Mapping[str, Any]) -> Iterator[Member]:
     check_parameters(parameters)
     whole = complete_genome(parameters, base)
     for parameter in parameters:
-        yield _Member(room, parameter, whole[parameter.name])
+        yield Member(room, parameter, whole[parameter.name])
 
 
-def _named(members: Sequence[_Member], names: Collection[str]) -> dict[str, str]:
+def _named(members: Sequence[Member], names: Collection[str]) -> dict[str, str]:
     """Full name to the name as given, for each of ``names``; a bare name may belong to either room."""
     known = {name: member.name for member in reversed(members) for name in (member.parameter.name, member.name)}
     for name in names:
@@ -196,13 +208,22 @@ def _named(members: Sequence[_Member], names: Collection[str]) -> dict[str, str]
     return {known[name]: name for name in names}
 
 
-def _searched(member: _Member, chosen: Mapping[str, str], scale: Scale | None) -> _Member:
+def _searched(member: Member, chosen: Mapping[str, str], scale: Scale | None) -> Member:
     if chosen and member.name not in chosen:
         return member
     dimensions = dimensions_of(member.name, member.parameter, scale)
     if member.name in chosen and not dimensions:
         raise BadGenomeError(f"{member.name} can't be tuned: it needs two finite bounds that differ, or two choices")
     return replace(member, dimensions=dimensions)
+
+
+def _related(members: Sequence[Member]) -> tuple[Member, ...]:
+    found: dict[str, Member] = {}
+    for member in members:
+        when = member.parameter.when.items()
+        parents = tuple((found[f"{member.room}.{name}"], wanted) for name, wanted in when)
+        found[member.name] = replace(member, parents=parents)
+    return tuple(found.values())
 
 
 def _needed(point: Mapping[str, Any], dimension: Dimension) -> Any:

@@ -19,8 +19,10 @@ LENGTH = math.log(0.7)
 """Mode of the lengths' log-normal prior, of width 1. Priors for much longer lengths explain noise as a slope, and a
 slope's best point is a corner of the box."""
 
-SCALE = (0.0, 1.0)
-NOISE = (math.log(0.02), 1.5)
+SCALE = (0.0, 2.0)
+NOISE = (math.log(0.02), 2.0)
+"""Modes and widths of the log-normal priors of signal and noise variance, of standardised values."""
+
 BOUNDS = ((-4.0, 5.0), (-4.0, 4.0), (math.log(1e-8), 1.0))
 """Of the logarithms of lengths, signal variance and noise variance."""
 
