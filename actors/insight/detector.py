@@ -82,7 +82,7 @@ class Detector:
 
     def __init__(self, series: str, *, scale: Scale | None = None, sensitivity: Sensitivity = DEFAULT) -> None:
         self.series = series
-        self.scale = scale or scale_of(series)
+        self.scale: Scale = scale or scale_of(series)
         self.score = 0.0
         self._set = sensitivity
         self._profile = DayProfile()

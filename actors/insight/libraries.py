@@ -82,3 +82,8 @@ def t_quantile(share: float, freedom: float) -> float:
 def normal_tail(z: Floats) -> Floats:
     """Two-sided p-values of standard normal values."""
     return np.asarray(2 * _module("scipy.special").ndtr(-np.abs(z)), np.float64)
+
+
+def shipped(name: str, count: int) -> list[tuple[dict[str, float], float]]:
+    """The first ``count`` rows (figures, label) of a data set that lies within river's own package: no network."""
+    return cast("list[tuple[dict[str, float], float]]", list(getattr(_module("river.datasets"), name)().take(count)))

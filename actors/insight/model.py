@@ -87,7 +87,7 @@ def from_bytes(data: bytes) -> Model:
         raise CorruptError(f"a model of {len(data)} bytes is larger than any we make ({MOST_BYTES})")
     try:
         model = msgspec.msgpack.decode(data, type=Model)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError) as error:  # ValueError: text that is not UTF-8
         raise CorruptError(f"what is stored is not a model: {error}") from error
     if not model.sound:
         raise CorruptError(f"the checksum of model {model.name} version {model.version} is wrong")

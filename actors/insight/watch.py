@@ -15,10 +15,10 @@ MOST_KEPT = 2000
 
 
 class Watch:
-    """Feeds closed minutes to a detector per series. An agent's load (tasks per minute) has a
-    detector of its own, which begins with the first task.
+    """Feeds closed minutes to a detector per series.
 
-    Memory: one detector per series (about 25 KB) and the last 2000 anomalies.
+    An agent's load (tasks per minute) has a detector of its own, which begins with the first task.
+    Memory: one detector per series (see there) and the last 2000 anomalies.
 
     Args:
         store: Where the minutes come from; nobody else may take its ``closed`` minutes.

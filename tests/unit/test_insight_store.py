@@ -18,6 +18,7 @@ NOW = START + 1e6
 
 
 def record(**changes: Any) -> TaskProcessed:
+    """A task's record."""
     fields: dict[str, Any] = {
         "job_id": "j", "agent": "a", "release": 1, "task": "predict", "outcome": "ok", "at": START, "queue_ms": 1.0,
         "run_ms": 2.0, "cpu_ms": 2.0, "memory_bytes": 65_536, "node": "n",
