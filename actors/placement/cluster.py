@@ -1,0 +1,123 @@
+"""Nodes and devices as arrays: what is free where, kept exact in integers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chimera.errors import BadMessageError, ConflictError
+
+from .shape import WHOLE, Shape
+
+Ints = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A machine with devices of one model; sizes as in ``Shape``."""
+
+    name: str
+    cpu_milli: int
+    memory_mib: int
+    devices: int = 0
+    model: str = ""
+    device_memory_mib: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a piece of work stands: the node's index, and its devices' indices on that node."""
+
+    node: int
+    devices: tuple[int, ...]
+
+
+class Cluster:
+    """What every node has left. ``version`` of a node grows with each change of it.
+
+    Args:
+        nodes: The machines, in the order that decides between equals; names are unique.
+
+    Raises:
+        BadMessageError: If a name stands twice, or there is no node.
+    """
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        if not nodes or len({node.name for node in nodes}) < len(nodes):
+            raise BadMessageError("nodes: at least one, each name once")
+        self.nodes = tuple(nodes)
+        self.models = sorted({node.model for node in nodes})
+        width = max(1, *(node.devices for node in nodes))
+        here = np.arange(width)[None, :] < np.array([node.devices for node in nodes])[:, None]
+        self.cpu: Ints = np.array([node.cpu_milli for node in nodes], dtype=np.int64)
+        self.memory: Ints = np.array([node.memory_mib for node in nodes], dtype=np.int64)
+        self.milli: Ints = np.where(here, WHOLE, 0).astype(np.int64)
+        sizes = np.array([node.device_memory_mib for node in nodes], dtype=np.int64)
+        self.device_memory: Ints = np.where(here, sizes[:, None], 0).astype(np.int64)
+        self.model: Ints = np.array([self.models.index(node.model) for node in nodes], dtype=np.int64)
+        self.usable: Mask = here.copy()
+        self.version: Ints = np.zeros(len(nodes), dtype=np.int64)
+        self.total_milli = int(self.milli.sum())
+        self.used_milli = 0
+        self._count = np.array([node.devices for node in nodes], dtype=np.int64)
+
+    @property
+    def free(self) -> Ints:
+        """Milli-shares left per node and device, 0 where a device may not be used."""
+        return np.where(self.usable, self.milli, 0)
+
+    def allows(self, shape: Shape) -> Mask:
+        """Per model: whether the shape may use it."""
+        return np.array([not shape.models or model in shape.models for model in self.models])
+
+    def fitting(self, shape: Shape) -> Ints:
+        """Indices of the nodes that can take the shape now, in order."""
+        fits = (self.cpu >= shape.cpu_milli) & (self.memory >= shape.memory_mib)
+        if shape.devices:
+            fits &= self.open_devices(shape).sum(axis=1) >= shape.devices
+            if shape.models:
+                fits &= self.allows(shape)[self.model]
+        return np.flatnonzero(fits)
+
+    def open_devices(self, shape: Shape) -> Mask:
+        """Per node and device: whether it has enough left for one device's part of the shape."""
+        room = self.usable & (self.milli >= shape.milli)
+        if shape.device_memory_mib:
+            room &= self.device_memory >= shape.device_memory_mib
+        return room
+
+    def take(self, place: Place, shape: Shape) -> None:
+        """Give a place's resources to a piece of work.
+
+        Raises:
+            ConflictError: If the place does not have them; nothing was taken.
+        """
+        node, devices = place.node, list(place.devices)
+        enough = self.cpu[node] >= shape.cpu_milli and self.memory[node] >= shape.memory_mib
+        if len(set(devices)) != shape.devices or not enough or not self.open_devices(shape)[node, devices].all():
+            raise ConflictError(f"{self.nodes[node].name} has not got what {shape} needs")
+        self._change(place, shape, -1)
+
+    def give_back(self, place: Place, shape: Shape) -> None:
+        """Take a piece of work's resources back; exactly what ``take`` took."""
+        self._change(place, shape, 1)
+
+    def set_usable(self, node: int, device: int, *, usable: bool) -> None:
+        """Open or close a device for new work; what runs on it stays counted."""
+        if device >= self._count[node]:
+            raise BadMessageError(f"{self.nodes[node].name} has no device {device}")
+        self.usable[node, device] = usable
+        self.version[node] += 1
+
+    def _change(self, place: Place, shape: Shape, sign: int) -> None:
+        node, devices = place.node, list(place.devices)
+        self.cpu[node] += sign * shape.cpu_milli
+        self.memory[node] += sign * shape.memory_mib
+        self.milli[node, devices] += sign * shape.milli
+        self.device_memory[node, devices] += sign * shape.device_memory_mib
+        self.used_milli -= sign * shape.total_milli
+        self.version[node] += 1
