@@ -72,7 +72,7 @@ class Detector:
     GaussianScorer sees points (how far is far enough: ``Tail``); ADWIN over the standardised innovations sees changed
     levels, a second one over their absolute values sees changed spread. Both get innovations because they take
     independent values, which minute means
-    are not. Memory: bounded by ``window``, about 25 KB.
+    are not. Memory: bounded by ``window``, about 80 KB, most of it river's rolling window.
 
     Args:
         series: Its name, ``<agent>/<figure>``.
