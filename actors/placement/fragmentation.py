@@ -55,7 +55,8 @@ class Fragmentation:
         open_devices = enough.sum(axis=2)[:, self._which]
         scraps = np.where(enough, 0, free[:, None, :]).sum(axis=2)[:, self._which]
         fits = (open_devices >= self._count) & (cpu[:, None] >= self._cpu) & self._allowed[model]
-        return idle * self._without + np.where(fits, scraps, idle[:, None]) @ self._share
+        lost = np.where(fits, scraps, idle[:, None]) * self._share
+        return idle * self._without + lost.sum(axis=1)
 
 
 def after(shape: Shape, free: Ints, open_devices: NDArray[np.bool_]) -> Ints:
