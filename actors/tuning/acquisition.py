@@ -23,6 +23,10 @@ EXACT = 1e-4
 APART = 1e-4
 """Distance in the unit cube within which two points are the same to an exact objective."""
 
+CHANCE = math.log(0.5)
+"""Least probability, as a logarithm, that a proposal keeps every limit once something does. Without it a search that
+has found its optimum goes on where nothing is known because everything breaks there."""
+
 _LOG_2PI = math.log(2.0 * math.pi)
 _TAIL, _FAR = -1.0, -1e3
 
@@ -72,10 +76,21 @@ class Acquisition:
             found = self._objective.predict(rows)
             width = np.sqrt(found.variance)
             total += log_improvement((self._best - found.mean) / width) + np.log(width)
+        return total + self.chance(rows)
+
+    def chance(self, rows: Array) -> Array:
+        """The logarithm of the probability that every limit is kept, (m,)."""
+        total = np.zeros(len(rows))
         for limit in self._limits:
             found = limit.predict(rows)
             total += log_normal_cdf((limit.standardise(0.0) - found.mean) / np.sqrt(found.variance))
         return total
+
+    def bold(self, rows: Array) -> Mask:
+        """Which rows risk more than ``CHANCE`` allows; none while nothing is known that keeps every limit."""
+        if self._best is None:
+            return np.zeros(len(rows), dtype=np.bool_)
+        return self.chance(rows) < CHANCE
 
     def slope(self, row: Array) -> tuple[float, Array]:
         """The score at one row, and its gradient."""
@@ -120,12 +135,19 @@ def best_row(cube: Cube, acquisition: Acquisition, around: Array, taken: Array, 
     top = rows[np.argsort(-scores)[:POLISHED]]
     polished = cube.snap(np.array([_polished(cube, acquisition, row) for row in top]))
     rows, scores = np.vstack((polished, rows)), np.concatenate((acquisition.score(polished), scores))
+    allowed = ~acquisition.bold(rows)
     if acquisition.exact:
-        new = ~_near(rows, taken)
-        if new.any():
-            rows, scores = rows[new], scores[new]
+        allowed = _both(allowed, ~_near(rows, taken))
+    if allowed.any():
+        rows, scores = rows[allowed], scores[allowed]
     best: Array = rows[int(np.argmax(scores))]
     return best
+
+
+def _both(first: Mask, second: Mask) -> Mask:
+    """What is in both, or in the second one alone if nothing is."""
+    both = first & second
+    return both if both.any() else second
 
 
 def _candidates(cube: Cube, around: Array, random: np.random.Generator) -> Array:

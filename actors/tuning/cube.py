@@ -156,8 +156,10 @@ class Cube:
 
     def _held(self, rows: Array, parent: Member, wanted: Value, counts: Mask) -> Mask:
         if not parent.dimensions:
-            return np.where(counts, parent.base == wanted, parent.default == wanted)
+            on, off = bool(parent.base == wanted), bool(parent.default == wanted)
+            return (counts & on) | (~counts & off)
         axis = self._by_key[parent.name]
         row = np.zeros(self.width)
         axis.put(row, wanted)
-        return np.abs(rows[:, axis.columns] - row[axis.columns]).max(axis=1) < SAME
+        apart: Array = np.abs(rows[:, axis.columns] - row[axis.columns]).max(axis=1)
+        return apart < SAME

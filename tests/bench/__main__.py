@@ -10,11 +10,23 @@ import sys
 import time
 from pathlib import Path
 
-from tests.bench import actors, bridge, insight, local_ask, nats_ask, predict, sandbox, start, supervision, tell
+from tests.bench import (
+    actors,
+    bridge,
+    insight,
+    local_ask,
+    nats_ask,
+    optimize,
+    predict,
+    sandbox,
+    start,
+    supervision,
+    tell,
+)
 from tests.bench.figures import Benchmark, Figure
 from tests.bench.report import lines, write
 
-MODULES = (nats_ask, local_ask, tell, actors, sandbox, predict, bridge, start, supervision, insight)
+MODULES = (nats_ask, local_ask, tell, actors, sandbox, predict, bridge, start, supervision, insight, optimize)
 BENCHMARKS: dict[str, Benchmark] = {module.BENCHMARK.name: module.BENCHMARK for module in MODULES}
 
 

@@ -29,7 +29,7 @@ def parameters(draw: st.DrawFn) -> list[Parameter]:
 def parameter(draw: st.DrawFn, name: str, earlier: list[Parameter]) -> Parameter:
     """Any parameter that may stand after those before it."""
     fields: dict[str, Any] = {"name": name}
-    kind = draw(st.sampled_from(["real", "integer", "categorical", "boolean"]))
+    kind: Any = draw(st.sampled_from(["real", "integer", "categorical", "boolean"]))
     if kind == "categorical":
         fields |= {"choices": ["a", "b", "c"][: draw(st.integers(1, 3))], "default": "a"}
     elif kind == "boolean":

@@ -136,11 +136,10 @@ def test_points_that_failed_by_their_own_fault_are_avoided(algorithm: str):
         x, y = numbers(asked.point)
         crashed.append(x > 0.5)
         failed = (
-            study.fail(number, 0.0, "trap") if x > 0.5 else study.tell(number, 0.0, (x - 0.4) ** 2 + (y - 0.3) ** 2)
+            study.fail(number, 0.0, "trap") if x > 0.5 else study.tell(number, 0.0, (x - 0.2) ** 2 + (y - 0.3) ** 2)
         )
         study.apply(failed)
-    print(algorithm, [sum(crashed[i : i + 10]) for i in range(0, 60, 10)])
-    assert sum(crashed[40:]) <= 6
+    assert sum(crashed[40:]) <= 5
     elsewhere = Study(plan_of(algorithm, start_known=False))
     elsewhere.apply(elsewhere.ask(0.0))
     elsewhere.apply(elsewhere.fail(0, 0.0, "node lost", fault="elsewhere"))
@@ -161,8 +160,8 @@ def test_nothing_but_failures_is_survived(algorithm: str):
 def test_one_proposal_at_a_time():
     """A second ask while one is being made is refused instead of spoiling it."""
     study = Study(plan_of("random", start_known=False))
-    lock: Any = study._proposing._lock
-    with lock, pytest.raises(ConflictError, match="another proposal"):
+    proposing: Any = getattr(study, "_proposing")  # noqa: B009 - looked into on purpose
+    with proposing._lock, pytest.raises(ConflictError, match="another proposal"):
         study.ask(0.0)
     assert study.ask(0.0).number == 0
 
@@ -172,13 +171,14 @@ def test_results_may_arrive_while_a_point_is_sought():
     study = Study(plan_of("random", start_known=False, most_open=2))
     study.apply(study.ask(0.0))
     before = study.ask(1.0)
-    propose = study._proposing.propose
+    proposing: Any = getattr(study, "_proposing")  # noqa: B009 - looked into on purpose
+    propose = proposing.propose
 
     def interrupted(snapshot: Any) -> Any:
         study.apply(study.tell(0, 1.0, 1.0))
         return propose(snapshot)
 
-    study._proposing.propose = interrupted
+    proposing.propose = interrupted
     assert study.ask(1.0) == before
     assert study.trials[0].state == "told"
 
