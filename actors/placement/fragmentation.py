@@ -53,10 +53,10 @@ class Fragmentation:
             return idle * self._without
         enough = free[:, None, :] >= self._asks[None, :, None]
         open_devices = enough.sum(axis=2)[:, self._which]
-        scraps = np.where(enough, 0, free[:, None, :]).sum(axis=2)[:, self._which]
+        scraps: Floats = (free[:, None, :] * ~enough).sum(axis=2).astype(np.float64)[:, self._which]
         fits = (open_devices >= self._count) & (cpu[:, None] >= self._cpu) & self._allowed[model]
-        lost = np.where(fits, scraps, idle[:, None]) * self._share
-        return idle * self._without + lost.sum(axis=1)
+        unused: Floats = scraps * fits + idle[:, None] * ~fits
+        return idle * self._without + np.einsum("ns,s->n", unused, self._share)
 
 
 def after(shape: Shape, free: Ints, open_devices: NDArray[np.bool_]) -> Ints:
