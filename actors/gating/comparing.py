@@ -42,5 +42,5 @@ class Ratio(Protocol):
         ...
 
 
-Compare = Callable[[Metric, float, float, Mode], Comparison]
-"""Makes a comparison of a metric, with the bound it may get worse by, the level of its interval, and the stage."""
+Compare = Callable[[Metric, float, float, Mode, str], Comparison]
+"""Makes a comparison of a metric: the bound it may get worse by, its interval's level, the stage, and the covariate."""

@@ -14,12 +14,13 @@ class Row(msgspec.Struct, array_like=True, frozen=True):
 
     ``candidate`` is the index of the candidate, from 1. In a paired stage both lists are filled; in a split stage only
     the one of the release that served it, and 0 is the live one. Values stand in the order of the plan's metrics,
-    the primary first; ``None`` = the message does not tell.
+    the primary first; ``None`` = the message does not tell. ``covariate`` is known before any release answers.
     """
 
     candidate: int
     live: list[float | None] = []
     tried: list[float | None] = []
+    covariate: float = 0.0
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True, tag="opened"):

@@ -290,8 +290,10 @@ class Trial:
 
     def _comparisons(self) -> tuple[Comparison, list[Comparison]]:
         plan, share, stage = self.plan, len(self.opened.candidates), self.stage
-        primary = self._compare(plan.primary, 0.0, self.opened.level / share, stage)
-        rails = [self._compare(one.metric, one.bound, one.alpha / share, stage) for one in plan.guardrails]
+        primary = self._compare(plan.primary, 0.0, self.opened.level / share, stage, plan.covariate)
+        rails = [
+            self._compare(one.metric, one.bound, one.alpha / share, stage, plan.covariate) for one in plan.guardrails
+        ]
         return primary, rails
 
     # -- what is shown -------------------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ from subjects.experiment import FAILED, Evidence, Guardrail, Interval, Metric, M
 class Tally:
     """Each row's values add up: the sum's power of two is the evidence."""
 
-    def __init__(self, metric: Metric, bound: float, level: float, stage: Mode) -> None:
-        self.metric, self.bound, self.level, self.stage = metric, bound, level, stage
+    def __init__(self, metric: Metric, bound: float, level: float, stage: Mode, covariate: str) -> None:
+        self.metric, self.bound, self.level, self.stage = metric, bound, level, (stage, covariate)
         self.sum, self.live, self.tried = 0.0, 0, 0
 
     def add(self, rows: Sequence[Row], index: int) -> None:

@@ -1,0 +1,50 @@
+"""The mean of bounded numbers: bets of several sizes at once. Exact, for any distribution within the bounds.
+
+Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", J. R. Statist. Soc. B 86 (2024).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+_SIZES = tuple(0.9 * 0.8**step for step in range(24))
+"""Fractions of the largest admissible bet: from 0.9 down to 0.005, so that effects from large to tiny pay off."""
+
+
+class Bets:
+    """E-value against "the mean is at most ``null``", for numbers in [``low``, ``high``].
+
+    The gambler's capital is shared equally among constant bets (their section 4.5, "mixture method"): each is a test
+    martingale, so their mean is one. It does not matter how the numbers come in batches.
+
+    Args:
+        low: Least possible value.
+        high: Greatest possible value.
+        null: The mean that is bet against; within the bounds.
+    """
+
+    __slots__ = ("_bets", "_logs", "n", "null")
+
+    def __init__(self, low: float, high: float, null: float) -> None:
+        if not low <= null < high:
+            raise ValueError(f"the null mean {null} must be within [{low}, {high})")
+        self.null = null
+        self.n = 0
+        largest = 1.0 / (null - low) if null > low else 1.0 / (high - null)
+        self._bets = [largest * size for size in _SIZES]
+        self._logs = [0.0] * len(_SIZES)
+
+    def add(self, values: Iterable[float]) -> None:
+        """Fold numbers, in order."""
+        log1p = math.log1p
+        for value in values:
+            gain = value - self.null
+            self.n += 1
+            self._logs = [log + log1p(bet * gain) for log, bet in zip(self._logs, self._bets, strict=True)]
+
+    @property
+    def log_e(self) -> float:
+        """Log of the present e-value."""
+        top = max(self._logs)
+        return top + math.log(math.fsum(math.exp(log - top) for log in self._logs) / len(self._logs))
