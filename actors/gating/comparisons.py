@@ -2,7 +2,7 @@
 
 Paired stages (replay, shadow) compare both answers to the same message; a split compares blocks of separate messages.
 Proportions that must not get worse at all use the sharpest exact test of their kind; everything else bounded is decided
-by betting; means with a covariate by the asymptotic sequence after its burn-in.
+by betting, also means with a covariate, whose adjustment is bounded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from actors.inference.bernstein import MeanSequence
 from actors.inference.betting import Bets
 from actors.inference.blocks import Blocks
 from actors.inference.covariate import Cuped
-from actors.inference.means import AsymptoticSequence
 from actors.inference.quantiles import QuantileSequence
 from actors.inference.twobytwo import TwoByTwo
 from actors.inference.wins import log_e_wins
@@ -97,7 +96,7 @@ class Betting(_Arms):
         super().__init__(metric, bound, level)
         self._blocks = None if paired else Blocks()
         self._better = Bets(-self.width, self.width, 0.0)
-        self._worse = Bets(-self.width, self.width, min(bound, self.width * (1.0 - 1e-9)))
+        self._worse = Bets(-self.width, self.width, bound)
 
     def add(self, rows: Sequence[Row], index: int) -> None:
         """Fold messages."""
@@ -150,45 +149,34 @@ class SplitProportion(_Arms):
 
 
 class SplitAdjusted(_Arms):
-    """A mean whose variance a covariate explains in part. Asymptotic, after a burn-in."""
+    """A mean whose variance a covariate explains in part. Exact: what is subtracted is bounded, alike for both."""
 
-    test = "asymptotic confidence sequence with CUPED (Waudby-Smith et al. 2024; Deng et al. 2013)"
+    test = "betting on bounded differences, CUPED-adjusted (Waudby-Smith and Ramdas 2024; Deng et al. 2013)"
 
     def __init__(self, metric: Metric, bound: float, level: float) -> None:
         super().__init__(metric, bound, level)
-        self._blocks, self._cuped = Blocks(), Cuped()
-        self._effect, self._harm = AsymptoticSequence(level), AsymptoticSequence(level)
+        reach = 2.0 * self.width  # the width itself, and half of it either way for the adjustment
+        self._blocks, self._cuped = Blocks(), Cuped(self.width / 2.0)
+        self._sequence = MeanSequence(-reach, reach, level)
+        self._better, self._worse = Bets(-reach, reach, 0.0), Bets(-reach, reach, bound)
 
     def add(self, rows: Sequence[Row], index: int) -> None:
         """Fold messages of either, with their covariate."""
         for row in rows:
-            values = row.tried or row.live
-            value = values[index]
+            value = (row.tried or row.live)[index]
             if value is None:
                 continue
             self.count(value, tried=bool(row.tried))
-            adjusted = self._cuped.adjust(value, row.covariate)
-            block = self._blocks.add(adjusted, tried=bool(row.tried))
+            block = self._blocks.add(self._cuped.adjust(value, row.covariate), tried=bool(row.tried))
             if block is not None:
-                gain = self.sign * (block[1][0] - math.fsum(block[0]) / len(block[0]))
-                self._effect.add((gain,))
-                self._harm.add((-gain - self.bound,))
+                difference = block[1][0] - math.fsum(block[0]) / len(block[0])
+                self.differ(difference)
+                self._better.add((self.sign * difference,))
+                self._worse.add((-self.sign * difference,))
 
     def evidence(self) -> Evidence:
-        """The present figures; the interval is that of the asymptotic sequence."""
-        low, high = self._effect.interval()
-        if self.sign < 0:
-            low, high = -high, -low
-        plain = self.figures(self._effect.log_e(1), self._harm.log_e(1))
-        interval = Interval(
-            low=low if math.isfinite(low) else None, high=high if math.isfinite(high) else None,
-            confidence=1.0 - self.level,
-        )  # fmt: skip
-        return Evidence(
-            metric=plain.metric, n_live=plain.n_live, n_candidate=plain.n_candidate, live=plain.live,
-            candidate=plain.candidate, effect=plain.effect, interval=interval, e_better=plain.e_better,
-            e_worse=plain.e_worse, test=self.test,
-        )  # fmt: skip
+        """The present figures."""
+        return self.figures(self._better.log_e, self._worse.log_e)
 
 
 class Quantiles(_Arms):

@@ -32,9 +32,15 @@ class MeanSequence:
         self._mean = 0.5
 
     def add(self, values: Iterable[float]) -> None:
-        """Fold numbers, in order."""
+        """Fold numbers, in order.
+
+        Raises:
+            ValueError: If one is outside the bounds: the interval would not be valid.
+        """
         for value in values:
             x = (value - self._low) / self._width
+            if not 0.0 <= x <= 1.0:
+                raise ValueError(f"{value} is outside [{self._low}, {self._low + self._width}]")
             t = self.n + 1
             spread = self._variance / t
             bet = min(_MOST_BET, math.sqrt(2.0 * self._log / (spread * t * math.log(t + 1.0))))

@@ -21,24 +21,31 @@ class Bets:
     Args:
         low: Least possible value.
         high: Greatest possible value.
-        null: The mean that is bet against; within the bounds.
+        null: The mean that is bet against; where none above it is possible, nothing is ever bet.
     """
 
-    __slots__ = ("_bets", "_logs", "n", "null")
+    __slots__ = ("_bets", "_bounds", "_logs", "n", "null")
 
     def __init__(self, low: float, high: float, null: float) -> None:
-        if not low <= null < high:
-            raise ValueError(f"the null mean {null} must be within [{low}, {high})")
+        if not low < high or null < low:
+            raise ValueError(f"the null mean {null} must not be below {low}, and {low} below {high}")
         self.null = null
         self.n = 0
-        largest = 1.0 / (null - low) if null > low else 1.0 / (high - null)
+        self._bounds = (low, high)
+        largest = 0.0 if null >= high else 1.0 / (null - low) if null > low else 1.0 / (high - null)
         self._bets = [largest * size for size in _SIZES]
         self._logs = [0.0] * len(_SIZES)
 
     def add(self, values: Iterable[float]) -> None:
-        """Fold numbers, in order."""
-        log1p = math.log1p
+        """Fold numbers, in order.
+
+        Raises:
+            ValueError: If one is outside the bounds: the test would not be valid.
+        """
+        log1p, (low, high) = math.log1p, self._bounds
         for value in values:
+            if not low <= value <= high:
+                raise ValueError(f"{value} is outside [{low}, {high}]")
             gain = value - self.null
             self.n += 1
             self._logs = [log + log1p(bet * gain) for log, bet in zip(self._logs, self._bets, strict=True)]

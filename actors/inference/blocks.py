@@ -7,20 +7,20 @@ from collections import deque
 LARGEST = 8
 """Most live messages to one tried message: more would hardly make the comparison sharper."""
 
-WAITING = 10_000
-
 
 class Blocks:
     """Gathers blocks of one tried message and ``r`` live ones.
 
-    ``r`` is set from the messages before the block began, so that its size tells nothing about its content.
+    ``r`` is set from the messages before the block began, so that its size tells nothing about its content. Of what waits
+    only the newest few are kept (no value decides which), so that both sides of a block are of the same moment: else
+    a metric that drifts over the day would look like a difference between the releases.
     """
 
     __slots__ = ("_live", "_ratio", "_tried", "live", "tried")
 
     def __init__(self) -> None:
-        self._live: deque[float] = deque(maxlen=WAITING)
-        self._tried: deque[float] = deque(maxlen=WAITING)
+        self._live: deque[float] = deque(maxlen=LARGEST)
+        self._tried: deque[float] = deque(maxlen=LARGEST)
         self._ratio = 1
         self.live = self.tried = 0
 

@@ -12,11 +12,15 @@ class Cuped:
 
     The covariate must not depend on which release answers (the message's length, say): then the adjusted values have
     the same mean difference, and a slope that is fixed beforehand keeps every sequential test valid.
+
+    Args:
+        most: Most that is subtracted or added, so that bounded values stay bounded; cut alike for every release.
     """
 
-    __slots__ = ("_cross", "_n", "_spread", "_x", "_y")
+    __slots__ = ("_cross", "_most", "_n", "_spread", "_x", "_y")
 
-    def __init__(self) -> None:
+    def __init__(self, most: float) -> None:
+        self._most = most
         self._n = 0
         self._x = self._y = self._cross = self._spread = 0.0
 
@@ -28,7 +32,7 @@ class Cuped:
     def adjust(self, value: float, covariate: float) -> float:
         """The adjusted value; then the message counts for the slope of the next."""
         centre = self._x if self._n else covariate
-        adjusted = value - self.slope * (covariate - centre)
+        adjusted = value - min(self._most, max(-self._most, self.slope * (covariate - centre)))
         self._n += 1
         dx = covariate - self._x
         self._x += dx / self._n

@@ -51,7 +51,8 @@ class QuantileSequence:
         radius = boundary(n, self._p, self._alpha)
         low, high = self._p - radius, self._p + radius
         least = self._at(low) if low > 0.0 else None
-        return -math.inf if least is None else least, math.inf if high >= 1.0 else self._at(high) or math.inf
+        most = self._at(high) if high < 1.0 else None
+        return -math.inf if least is None else least, math.inf if most is None else most
 
     def _at(self, p: float) -> float | None:
         values = self._values
