@@ -11,9 +11,9 @@ LARGEST = 8
 class Blocks:
     """Gathers blocks of one tried message and ``r`` live ones.
 
-    ``r`` is set from the messages before the block began, so that its size tells nothing about its content. Of what waits
-    only the newest few are kept (no value decides which), so that both sides of a block are of the same moment: else
-    a metric that drifts over the day would look like a difference between the releases.
+    ``r`` is set from the messages before the block began, so that its size tells nothing about its content. Of what
+    waits only the newest few are kept (no value decides which), so that both sides of a block are of the same moment:
+    else a metric that drifts over the day would look like a difference between the releases.
     """
 
     __slots__ = ("_live", "_ratio", "_tried", "live", "tried")

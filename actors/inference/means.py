@@ -11,9 +11,9 @@ import math
 from collections.abc import Iterable
 
 BURN_IN, BURN_IN_RARE = 100, 30
-"""No looks before so many numbers, of which so many differ from the first one: earlier, a fifth of all sequences of plain
-numbers are wrong, and nearly all of rare events. Skewed numbers need more than any fixed burn-in: where bounds are known,
-``MeanSequence`` is exact."""
+"""No looks before so many numbers, of which so many differ from the first one: earlier, a fifth of all sequences of
+plain numbers are wrong, and nearly all of rare events. Skewed numbers need more than any fixed burn-in: where bounds
+are known, ``MeanSequence`` is exact."""
 
 
 class AsymptoticSequence:
