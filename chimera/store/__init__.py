@@ -1,10 +1,21 @@
 """Projections of streams, for questions that streams answer slowly."""
 
-from .contract import OutcomeFilter, PoolStatistics, Remembered, Store, StoreStatistics
+from .contract import (
+    Measured,
+    MeasureFilter,
+    OutcomeFilter,
+    PoolStatistics,
+    Remembered,
+    Store,
+    StoreStatistics,
+    Tally,
+)
 from .open import open_store
 from .projector import Projector, ProjectorStatistics, Regress, project
 
 __all__ = [
+    "MeasureFilter",
+    "Measured",
     "OutcomeFilter",
     "PoolStatistics",
     "Projector",
@@ -13,6 +24,7 @@ __all__ = [
     "Remembered",
     "Store",
     "StoreStatistics",
+    "Tally",
     "open_store",
     "project",
 ]

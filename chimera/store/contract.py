@@ -24,6 +24,47 @@ class OutcomeFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class MeasureFilter:
+    """Which tasks' figures to read: of one agent or all, ended at or after ``since`` and before ``until``.
+
+    ``stride`` n takes one row of n, spread over the whole window: for what a window of millions is too large for.
+    """
+
+    since: float
+    until: float
+    agent: str = ""
+    stride: int = 1
+    limit: int = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A task's figures without its words. ``correct`` is ``None`` if nobody judged it; times in ms."""
+
+    agent: str
+    at: float
+    queue_ms: float
+    run_ms: float
+    cpu_ms: float
+    ok: bool
+    correct: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """An agent's tasks in a window, counted and added up by the database; ``judged`` of them have a verdict."""
+
+    agent: str
+    tasks: int
+    errors: int
+    queue_ms: float
+    run_ms: float
+    cpu_ms: float
+    judged: int
+    correct: int
+
+
+@dataclass(frozen=True, slots=True)
 class Remembered:
     """An answer kept for an Idempotency-Key: ``body_digest`` tells whether the repeat is the same request."""
 
@@ -113,6 +154,14 @@ class Store(Protocol):
 
     async def outcomes(self, where: OutcomeFilter) -> list[TaskProcessed]:
         """Outcomes by filter, newest first."""
+        ...
+
+    async def measured(self, where: MeasureFilter) -> list[Measured]:
+        """Figures of tasks, oldest first, without inputs and outputs."""
+        ...
+
+    async def tally(self, since: float, until: float) -> list[Tally]:
+        """Sums per agent over a window, by agent's name: exact whatever the window holds."""
         ...
 
     async def position(self, stream: str) -> int:

@@ -20,7 +20,7 @@ from ._pg_connection import Connection
 from ._pg_errors import place
 from ._pg_migrations import migrate
 from ._pg_pool import PostgresPool
-from .contract import OutcomeFilter, Remembered, StoreStatistics
+from .contract import Measured, MeasureFilter, OutcomeFilter, Remembered, StoreStatistics, Tally
 from .mark import StreamMark
 from .schema import STEPS
 
@@ -123,9 +123,18 @@ class PostgresStore:
         parameters = asdict(where)
         used = [sql for name, sql in statements.OUTCOME_CONDITIONS.items() if parameters[name] not in ("", None)]
         query = statements.OUTCOMES.format(where="WHERE " + " AND ".join(used) if used else "")
-        sql, names = own.numbered(query)
-        found = await self._read(lambda connection: connection.fetch(sql, *own.arguments(names, parameters)))
-        return [rows.outcome_from(row) for row in found]
+        return [rows.outcome_from(row) for row in await self._many(query, parameters)]
+
+    async def measured(self, where: MeasureFilter) -> list[Measured]:
+        """Figures of tasks, oldest first."""
+        found = await self._many(
+            statements.MEASURED.format(agent="AND o.agent = :agent" if where.agent else ""), asdict(where)
+        )
+        return [rows.measured_from(row) for row in found]
+
+    async def tally(self, since: float, until: float) -> list[Tally]:
+        """Sums per agent over a window."""
+        return [rows.tally_from(row) for row in await self._many(statements.TALLY, {"since": since, "until": until})]
 
     async def position(self, stream: str) -> int:
         """Last sequence projected from a stream; 0 = none."""
@@ -208,6 +217,10 @@ class PostgresStore:
     async def _one(self, sql: str, parameters: rows.Parameters) -> Any:
         numbered, names = own.numbered(sql)
         return await self._read(lambda connection: connection.fetchrow(numbered, *own.arguments(names, parameters)))
+
+    async def _many(self, sql: str, parameters: rows.Parameters) -> Sequence[Any]:
+        numbered, names = own.numbered(sql)
+        return await self._read(lambda connection: connection.fetch(numbered, *own.arguments(names, parameters)))
 
     async def _mark(self, stream: str) -> StreamMark:
         row = await self._one(statements.STREAM, {"name": stream})

@@ -9,6 +9,8 @@ import msgspec
 from subjects.agent import AgentView, Candidate, Release
 from subjects.event import TaskJudged, TaskProcessed
 
+from .contract import Measured, Tally
+
 Row = tuple[Any, ...]
 Parameters = dict[str, Any]
 
@@ -79,6 +81,20 @@ def outcome_from(row: Row) -> TaskProcessed:
         input=None if given is None else _document.decode(given),
         output=None if answer is None else _document.decode(answer),
     )  # fmt: skip
+
+
+def measured_from(row: Row) -> Measured:
+    """A task's figures."""
+    agent, at, queue_ms, run_ms, cpu_ms, outcome, correct = row
+    verdict = None if correct is None else bool(correct)
+    return Measured(agent, at, queue_ms or 0.0, run_ms or 0.0, cpu_ms or 0.0, outcome == "ok", verdict)
+
+
+def tally_from(row: Row) -> Tally:
+    """An agent's sums."""
+    agent, tasks, errors, queue_ms, run_ms, cpu_ms, judged, correct = row
+    times = (float(queue_ms or 0), float(run_ms or 0), float(cpu_ms or 0))
+    return Tally(agent, int(tasks), int(errors), *times, int(judged), int(correct))
 
 
 def judgement_parameters(judged: TaskJudged) -> Parameters:

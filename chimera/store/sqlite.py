@@ -14,7 +14,7 @@ from subjects.agent import AgentView, Release
 from subjects.event import TaskJudged, TaskProcessed
 
 from . import rows, statements
-from .contract import OutcomeFilter, Remembered, StoreStatistics
+from .contract import Measured, MeasureFilter, OutcomeFilter, Remembered, StoreStatistics, Tally
 from .mark import StreamMark
 from .migrations import migrate
 from .worker import SqliteWorker, as_unavailable
@@ -115,6 +115,18 @@ class SqliteStore:
         query = statements.OUTCOMES.format(where="WHERE " + " AND ".join(used) if used else "")
         found = await self._read(lambda connection: connection.execute(query, parameters).fetchall())
         return [rows.outcome_from(row) for row in found]
+
+    async def measured(self, where: MeasureFilter) -> list[Measured]:
+        """Figures of tasks, oldest first."""
+        query = statements.MEASURED.format(agent="AND o.agent = :agent" if where.agent else "")
+        found = await self._read(lambda connection: connection.execute(query, asdict(where)).fetchall())
+        return [rows.measured_from(row) for row in found]
+
+    async def tally(self, since: float, until: float) -> list[Tally]:
+        """Sums per agent over a window."""
+        window = {"since": since, "until": until}
+        found = await self._read(lambda connection: connection.execute(statements.TALLY, window).fetchall())
+        return [rows.tally_from(row) for row in found]
 
     async def position(self, stream: str) -> int:
         """Last sequence projected from a stream; 0 = none."""

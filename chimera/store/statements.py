@@ -55,6 +55,20 @@ OUTCOME_CONDITIONS = {
     "until": "at < :until",
 }
 
+MEASURED = """
+SELECT o.agent, o.at, o.queue_ms, o.run_ms, o.cpu_ms, o.outcome, j.correct
+FROM outcomes AS o LEFT JOIN judgements AS j ON j.job_id = o.job_id
+WHERE o.at >= :since AND o.at < :until AND o.id % :stride = 0 {agent}
+ORDER BY o.at, o.id LIMIT :limit
+"""
+
+TALLY = """
+SELECT o.agent, COUNT(*), SUM(CASE WHEN o.outcome = 'ok' THEN 0 ELSE 1 END), SUM(o.queue_ms), SUM(o.run_ms),
+  SUM(o.cpu_ms), COUNT(j.correct), COALESCE(SUM(j.correct), 0)
+FROM outcomes AS o LEFT JOIN judgements AS j ON j.job_id = o.job_id
+WHERE o.at >= :since AND o.at < :until GROUP BY o.agent ORDER BY o.agent
+"""
+
 SAVE_JUDGEMENT = """
 INSERT INTO judgements (job_id, agent, release, at, label, score, predicted_label, predicted_score, correct)
 VALUES (:job_id, :agent, :release, :at, :label, :score, :predicted_label, :predicted_score, :correct)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from functools import partial
@@ -11,7 +12,7 @@ import anyio
 import pytest
 from msgspec.structs import replace as replace_fields
 
-from chimera.store import OutcomeFilter, Remembered, Store, open_store
+from chimera.store import MeasureFilter, OutcomeFilter, Remembered, Store, Tally, open_store
 from subjects.agent import AgentView, Candidate, Limits, Manifest, Parameter, Release
 from subjects.event import Outcome, TaskJudged, TaskProcessed
 from tests.support.postgres import PostgresServer
@@ -294,3 +295,40 @@ async def test_check_and_statistics(store: Store):
     assert (after.writes - before.writes, after.reads - before.reads, after.errors) == (1, 1, 0)
     assert after.size_bytes > 0
     assert after.queued == 0
+
+
+async def test_figures_are_those_of_the_window(store: Store):
+    """Figures come oldest first, of the agent and window asked for, with the verdict where somebody judged."""
+    other = outcome("other", at=101.5, agent="echo")
+    rows = [*(outcome(f"j{number}", at=100.0 + number) for number in range(4)), other]
+    rows[2] = outcome("j2", at=102.0, kind="agent-trap")
+    await store.save_outcomes(list(enumerate(rows, 1)), stream="KPI")
+    await store.save_judgement(TaskJudged(job_id="j1", agent="sentiment", release=1, at=110.0, correct=False))
+    await store.save_judgement(TaskJudged(job_id="j3", agent="sentiment", release=1, at=110.0, score=0.5))
+    found = await store.measured(MeasureFilter(since=101.0, until=103.0))
+    assert [(one.agent, one.at, one.ok, one.correct) for one in found] == [
+        ("sentiment", 101.0, True, False), ("echo", 101.5, True, None), ("sentiment", 102.0, False, None),
+    ]  # fmt: skip
+    assert (found[0].queue_ms, found[0].run_ms, found[0].cpu_ms) == (0.5, 1.25, 1.0)
+    mine = await store.measured(MeasureFilter(since=0.0, until=1e9, agent="sentiment", limit=2))
+    assert [one.at for one in mine] == [100.0, 101.0]
+
+
+async def test_a_stride_takes_every_nth(store: Store):
+    """One of n rows, from all over the window, without repeats."""
+    await store.save_outcomes([(n, outcome(f"j{n}", at=float(n))) for n in range(1, 101)], stream="KPI")
+    found = [one.at for one in await store.measured(MeasureFilter(since=0.0, until=1e9, stride=10))]
+    assert len(found) == 10
+    assert [later - earlier for earlier, later in itertools.pairwise(found)] == [10.0] * 9
+
+
+async def test_tallies_are_exact(store: Store):
+    """Counts and sums per agent over a window that leaves its end out; nothing there = no row."""
+    rows = [outcome("a"), outcome("b", kind="shed"), outcome("c", agent="echo"), outcome("late", at=200.0)]
+    await store.save_outcomes(list(enumerate(rows, 1)), stream="KPI")
+    await store.save_judgement(TaskJudged(job_id="a", agent="sentiment", release=1, at=110.0, correct=True))
+    await store.save_judgement(TaskJudged(job_id="b", agent="sentiment", release=1, at=110.0, correct=False))
+    assert await store.tally(100.0, 200.0) == [
+        Tally("echo", 1, 0, 0.5, 1.25, 1.0, 0, 0), Tally("sentiment", 2, 1, 1.0, 2.5, 2.0, 2, 1),
+    ]  # fmt: skip
+    assert await store.tally(300.0, 400.0) == []
