@@ -15,12 +15,14 @@ class Row(msgspec.Struct, array_like=True, frozen=True):
     ``candidate`` is the index of the candidate, from 1. In a paired stage both lists are filled; in a split stage only
     the one of the release that served it, and 0 is the live one. Values stand in the order of the plan's metrics,
     the primary first; ``None`` = the message does not tell. ``covariate`` is known before any release answers.
+    ``late`` = only the judgement came now; the message itself was counted before.
     """
 
     candidate: int
     live: list[float | None] = []
     tried: list[float | None] = []
     covariate: float = 0.0
+    late: bool = False
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True, tag="opened"):
@@ -52,12 +54,17 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True, tag="seen"):
 
 
 class Entered(msgspec.Struct, frozen=True, kw_only=True, tag="entered"):
-    """The next stage began, or the candidates' share of traffic changed; said after it was put in force."""
+    """The next stage began, or the candidates' share of traffic changed; said after it was put in force.
+
+    Live messages up to the sequences ``kpi`` and ``events`` do not count for the stage.
+    """
 
     id: str
     at: float
     stage: Mode
     share: float
+    kpi: int = 0
+    events: int = 0
 
 
 class Ruled(msgspec.Struct, frozen=True, kw_only=True, tag="ruled"):

@@ -48,6 +48,7 @@ class _Progress:
     stage: int = 0
     share: float = 0.0
     entered: bool = False
+    entered_at: float = 0.0
     exhausted: bool = False
     messages: int = 0
     harmed: int = 0
@@ -102,6 +103,11 @@ class Trial:
         return self._now.kpi, self._now.events
 
     @property
+    def entered_at(self) -> float:
+        """When the present stage and share were put in force, Unix seconds; 0 = not yet."""
+        return self._now.entered_at
+
+    @property
     def active(self) -> list[tuple[int, int]]:
         """(index from 1, release) of the candidates that are still in."""
         return [(index, arm.release) for index, arm in enumerate(self._arms, 1) if not arm.out]
@@ -145,22 +151,21 @@ class Trial:
     def _see(self, entry: Seen) -> None:
         now = self._now
         now.kpi, now.events = max(now.kpi, entry.kpi), max(now.events, entry.events)
-        now.messages += len(entry.rows)
+        now.messages += sum(not row.late for row in entry.rows)
         for index, arm in enumerate(self._arms, 1):
             own = [
                 row for row in entry.rows if row.candidate == index or (entry.stage == "split" and not row.candidate)
             ]
             if arm.out or not own:
                 continue
-            arm.counted += sum(row.candidate == index for row in own)
+            arm.counted += sum(row.candidate == index and not row.late for row in own)
             for place, comparison in enumerate([arm.primary, *arm.guardrails]):
                 comparison.add(own, place)
         if entry.stage == "split":
             now.harmed += sum(_is_harmed(row, self.metrics) for row in entry.rows if row.candidate)
             if now.ratio is not None:
-                now.ratio.add(
-                    sum(not row.candidate for row in entry.rows), sum(row.candidate > 0 for row in entry.rows)
-                )
+                fresh = [row.candidate for row in entry.rows if not row.late]
+                now.ratio.add(fresh.count(0), len(fresh) - fresh.count(0))
 
     def _enter(self, entry: Entered) -> None:
         now = self._now
@@ -171,7 +176,8 @@ class Trial:
                 arm.primary, arm.guardrails = self._comparisons()
             if entry.stage == "split":
                 self._keep_best()
-        now.entered, now.share = True, entry.share
+        now.entered, now.share, now.entered_at = True, entry.share, entry.at
+        now.kpi, now.events = max(now.kpi, entry.kpi), max(now.events, entry.events)
         if now.ratio is not None:
             now.ratio_e *= now.ratio.e_value
         now.ratio = self._make_ratio(entry.share) if self._make_ratio and 0.0 < entry.share < 1.0 else None
