@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 import numpy as np
 
 from subjects.event import TaskProcessed
@@ -36,6 +37,7 @@ class Sample:
         cpu_ms: CPU time.
         failed: 1.0 for a task that did not succeed.
         correct: 1.0 right, 0.0 wrong, ``nan`` not judged.
+        weight: Tasks of the window that one row stands for, where only some were read.
     """
 
     agent: str
@@ -46,6 +48,7 @@ class Sample:
     cpu_ms: Floats
     failed: Floats
     correct: Floats
+    weight: float = 1.0
 
     @classmethod
     def of(
@@ -61,11 +64,27 @@ class Sample:
         return cls(agent, since, until, table[0], table[1], table[2], table[3], table[4])
 
 
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of a window to compare it with a later one.
+
+    ``errors`` holds the variance of each figure's estimate and the number of sections that it comes from.
+    """
+
+    figures: Figures
+    errors: dict[str, tuple[float, int]]
+
+
+def summarize(sample: Sample) -> Summary:
+    """The figures of a window with how sure they are."""
+    found = {name: _error(sample, name) for name in _FIGURES}
+    return Summary(figures=figures(sample), errors={name: error for name, error in found.items() if error is not None})
+
+
 def figures(sample: Sample) -> Figures:
     """The figures of a window; ``None`` where there is nothing to measure. Latencies are those of answered tasks."""
     values = {name: _whole(sample, name) for name in _FIGURES}
     return Figures(
-        agent=sample.agent, since=sample.since, until=sample.until, tasks=int(sample.at.size),
+        agent=sample.agent, since=sample.since, until=sample.until, tasks=round(sample.at.size * sample.weight),
         per_s=values.pop("per_s") or 0.0, **values,
     )  # fmt: skip
 
@@ -78,19 +97,28 @@ def compare(before: Sample, now: Sample) -> list[Comparison]:
     sections' figures around the window's gives the error (sectioning, Asmussen & Glynn, Stochastic Simulation 2007,
     III.5), with Welch's t. Too little for five sections with enough tasks for the figure = ``unknown``.
     """
+    return compare_summaries(summarize(before), summarize(now))
+
+
+def compare_summaries(before: Summary, now: Summary) -> list[Comparison]:
+    """The same from what was kept of two windows."""
     return [_compared(before, now, name) for name in _FIGURES]
 
 
-def _compared(before: Sample, now: Sample, name: str) -> Comparison:
-    old, new = _whole(before, name), _whole(now, name)
+def _compared(before: Summary, now: Summary, name: str) -> Comparison:
+    old, new = _figure(before, name), _figure(now, name)
     low = high = None
-    errors = [_error(sample, name) for sample in (before, now)]
-    if old is not None and new is not None and errors[0] is not None and errors[1] is not None:
-        reach = _reach(errors[0], errors[1])
+    if old is not None and new is not None and name in before.errors and name in now.errors:
+        reach = _reach(before.errors[name], now.errors[name])
         low, high = new - old - reach, new - old + reach
     return Comparison(
-        agent=now.agent, figure=name, before=old, now=new, low=low, high=high, verdict=_verdict(name, low, high)
+        agent=now.figures.agent, figure=name, before=old, now=new, low=low, high=high, verdict=_verdict(name, low, high)
     )
+
+
+def _figure(summary: Summary, name: str) -> float | None:
+    value: float | None = getattr(summary.figures, name)
+    return value
 
 
 def _verdict(name: str, low: float | None, high: float | None) -> Literal["better", "worse", "same", "unknown"]:
@@ -124,7 +152,7 @@ def _sections(sample: Sample, name: str) -> list[float | None]:
     if name == "per_s":
         edges = np.linspace(sample.since, sample.until, MOST_SECTIONS + 1)
         counts, _ = np.histogram(sample.at, edges)
-        return (counts / (edges[1] - edges[0])).tolist() if sample.until > sample.since else []
+        return (counts * sample.weight / (edges[1] - edges[0])).tolist() if sample.until > sample.since else []
     values = _values(sample, name)
     count = min(MOST_SECTIONS, values.size // _PER_SECTION.get(name, 20))
     return [_FIGURES[name](part) for part in np.array_split(values, count)] if count else []
@@ -132,7 +160,7 @@ def _sections(sample: Sample, name: str) -> list[float | None]:
 
 def _whole(sample: Sample, name: str) -> float | None:
     if name == "per_s":
-        return sample.at.size / (sample.until - sample.since) if sample.until > sample.since else None
+        return sample.at.size * sample.weight / (sample.until - sample.since) if sample.until > sample.since else None
     values = _values(sample, name)
     return _FIGURES[name](values) if values.size else None
 

@@ -1,8 +1,8 @@
 """The gatekeeper: runs experiments, the one way by which a live agent is changed by anything but a person.
 
 What it knows is the fold of its log. It writes what it saw, asks the rule, writes the decision, puts it in force
-through the agent actor, and writes that. Killed anywhere, it goes on from the log: an act that may have been done already
-is done again, and is the same act.
+through the agent actor, and writes that. Killed anywhere, it goes on from the log: an act that may have been done
+already is done again, and is the same act.
 """
 
 from __future__ import annotations
