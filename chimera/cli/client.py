@@ -71,7 +71,10 @@ def make_bus(settings: Settings) -> Bus:
         seed = Path(nats.seed_file).read_text().strip() if nats.seed_file else ""
         credentials = Path(nats.credentials) if nats.credentials else None
         servers = nats.url.split(",")
-        return NatsBus(servers, name="chimera-cli", seed=seed, credentials=credentials, connect_timeout_s=3.0)
+        return NatsBus(
+            servers, name="chimera-cli", seed=seed, credentials=credentials, inbox_prefix=nats.inbox_prefix,
+            connect_timeout_s=3.0,
+        )  # fmt: skip
     context = read_context(settings.node.data, "operator")
     if context is None:
         raise BusDownError(

@@ -57,6 +57,11 @@ class NatsSettings:
         "", Text(what="a path"), "file with the nkey seed to log in with; empty = the one in the data folder"
     )
     credentials: str = setting("", Text(what="a path"), "credentials file (.creds) to log in with at a foreign server")
+    inbox_prefix: str = setting(
+        "_INBOX",
+        Text(what="a subject such as _INBOX_runtime"),
+        "where these credentials may take replies at url; _INBOX_runtime for the server of another node",
+    )
     durability: str = setting(
         "power",
         Text(choices=("power", "process", "wear")),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chimera.config import Settings
-from chimera.errors import BadSettingError, UnavailableError
+from chimera.errors import BadMessageError, BadSettingError, UnavailableError
 from chimera.hosted import Hosted
 from chimera.system import System
 
@@ -80,9 +80,7 @@ class Services:
         """Service name to its factory."""
         return {
             "nats-server": self._make_server,
-            "bus": lambda: Hosted(
-                self._system, self._open_bus, opened=self._system.attach, closing=self._system.detach
-            ),
+            "bus": lambda: Hosted(self._system, self.open_bus, opened=self._system.attach, closing=self._system.detach),
             "store": lambda: Hosted(self._system, self._open_store, opened=self._take_store),
             "sandbox": lambda: Hosted(self._system, self._open_sandbox, opened=self._take_sandbox),
             "projector": lambda: Hosted(self._system, _nothing, run=self._project),
@@ -100,7 +98,12 @@ class Services:
         self.server = EmbeddedServer(server_settings(settings), clock=self._parts.clock)
         return ServerService(self.server, self._system)
 
-    def _open_bus(self) -> AbstractAsyncContextManager[Any]:
+    def open_bus(self) -> AbstractAsyncContextManager[Any]:
+        """The bus, not yet connected: to our own server, or to the one of ``nats.url``.
+
+        Raises:
+            BadSettingError: If its settings can't work; the detail names the one.
+        """
         from chimera.bus.nats import NatsBus
 
         nats, node = self._parts.settings.nats, self._parts.settings.node
@@ -112,6 +115,7 @@ class Services:
         else:
             credentials = Path(nats.credentials) if nats.credentials else None
             servers = nats.url.split(",")
+            common["inbox_prefix"] = _inbox_prefix(nats.inbox_prefix)
             self._parts.bus = NatsBus(servers, seed=_seed(nats.seed_file), credentials=credentials, **common)
         self._parts.bus.on_state(self._bus_moved)
         return self._parts.bus
@@ -188,6 +192,18 @@ def server_settings(settings: Settings) -> Any:
         max_file_bytes=nats.max_file_bytes,
         max_memory_bytes=nats.max_memory_bytes,
     )
+
+
+def _inbox_prefix(prefix: str) -> str:
+    from chimera.bus.subject import check_subject
+
+    try:
+        check_subject(prefix)
+    except BadMessageError as error:
+        raise BadSettingError(
+            f"nats.inbox_prefix: {error.detail}", hint="give a subject such as _INBOX, without a dot at its end"
+        ) from error
+    return prefix
 
 
 def _seed(path: str) -> str:
