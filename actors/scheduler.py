@@ -113,7 +113,7 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
         """The leader, or its node, went away: lead, unless somebody was faster."""
         if ref.node == self._leader:
             self.ctx.event("leader-lost", f"{ref.node}: {reason}", level="warning")
-            await self._open(gone=ref.node)
+            await self._open(gone=self._core.ledger.epoch)
 
     @handles
     async def submit(self, message: Submit) -> Submitted:
@@ -130,12 +130,13 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
             await self._core.ended(message.id, message.wait_ms / 1e3)
         else:
             await self._core.journal.barrier()
+            await self._core.journal.confirm()
         return task_view(self._desk.find(message.id), self.ctx.clock.time(), whole=True)
 
     @handles
     async def tasks(self, message: ListTasks) -> TaskPage:
         """Tasks by filter."""
-        return page_of(self._core, message) if self._leads else await self._pass_on(message)
+        return page_of(self._core, message) if await self._speaks() else await self._pass_on(message)
 
     @handles
     async def cancel(self, message: CancelTask) -> TaskView:
@@ -160,17 +161,17 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
     @handles
     async def queue(self, message: GetQueue) -> QueueView:
         """The queue."""
-        return queue_view(self._core) if self._leads else await self._pass_on(message)
+        return queue_view(self._core) if await self._speaks() else await self._pass_on(message)
 
     @handles
     async def stuck(self, message: ListStuck) -> StuckPage:
         """What does not get on."""
-        return StuckPage(tasks=stuck_tasks(self._core)) if self._leads else await self._pass_on(message)
+        return StuckPage(tasks=stuck_tasks(self._core)) if await self._speaks() else await self._pass_on(message)
 
     @handles
     async def dead(self, message: ListDead) -> TaskPage:
         """Dead letters."""
-        return dead_page(self._core, message) if self._leads else await self._pass_on(message)
+        return dead_page(self._core, message) if await self._speaks() else await self._pass_on(message)
 
     @handles
     async def revive(self, message: Revive) -> Revived:
@@ -217,7 +218,7 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
     @handles
     async def schedules(self, message: ListSchedules) -> SchedulePage:
         """All schedules."""
-        return SchedulePage(schedules=self._plans.all()) if self._leads else await self._pass_on(message)
+        return SchedulePage(schedules=self._plans.all()) if await self._speaks() else await self._pass_on(message)
 
     @handles
     async def unschedule(self, message: Unschedule) -> ScheduleView:
@@ -227,7 +228,7 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
     @handles
     async def health(self, message: CheckScheduler) -> SchedulerHealth:
         """How the scheduler does."""
-        if not self._leads:
+        if not await self._speaks():
             return await self._pass_on(message)
         core, control = self._core, self._core.ledger.control
         checks = {"log": f"fail: {core.journal.trouble}" if core.journal.trouble else "ok"}
@@ -248,20 +249,26 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
     def _leads(self) -> bool:
         return self._leader == self.ctx.node
 
-    async def _open(self, *, ours: bool = False, gone: str = "") -> None:
+    async def _speaks(self) -> bool:
+        """True if this instance leads and what it knows is of now: it may have slept while another took over."""
+        if self._leads:
+            await self._core.journal.confirm()
+        return self._leads
+
+    async def _open(self, *, ours: bool = False, gone: int = -1) -> None:
         """Read the log and take the lead, unless it has a leader that is not ``gone``.
 
         Args:
             ours: A leader of this node's own name is an earlier instance of this one.
-            gone: Its leader who is known to be away.
+            gone: The epoch of a leader who is known to be away; the node may have come back and lead anew.
         """
-        free = {"", gone, self.ctx.node if ours else ""}
+        free = {"", self.ctx.node if ours else ""}
         while True:
             self._make_core()
             core = self._core
             async for entry in core.journal.replay():
                 core.ledger.restore(entry)
-            if core.ledger.leader not in free:
+            if core.ledger.leader not in free and core.ledger.epoch != gone:
                 self._leader = core.ledger.leader
                 await self.ctx.watch(self.ctx.ref("scheduler", node=self._leader))
                 return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from actors.queueing import states
@@ -10,7 +11,7 @@ from actors.queueing.ledger import Task
 from actors.queueing.records import New, pack
 from actors.queueing.retry import backoff_s
 from actors.queueing.stuck import Running, signals
-from chimera.errors import ChimeraError
+from chimera.errors import ChimeraError, RestartingError
 
 from .core import Core
 from .plans import Plans
@@ -84,6 +85,8 @@ class Clockwork:
 
     async def _keep_house(self) -> None:
         core = self._core
+        with suppress(RestartingError):  # the writer says it
+            await core.journal.confirm()
         core.ledger.forget(core.clock.time())
         if self._disk is not None:
             room = os.statvfs(self._disk)

@@ -7,6 +7,8 @@ Why it is built this way:
   entries it holds, so the ``power`` profile costs a share of an fsync per task, without atomic batches.
 * *Fencing*: every append names the sequence it follows (compare-and-set). A leader that was replaced while it slept
   writes no more: its next append is refused, it fails, and is restarted as a follower. No lease has to be trusted.
+* *A woken leader does not speak for the present*: what it answers from memory it confirms first, when its last word was
+  stored longer ago than ``LEASE_S``: is the end of the log still its own?
 * *Nothing is undone*: an append whose answer is lost is repeated with the same id until stored or refused. So state
   may move on in memory at once; only what others see (replies, callbacks) waits for the acknowledgement.
 * *Compaction*: entries are absolute, so living tasks are simply written again and everything before is purged.
@@ -17,6 +19,7 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 import anyio
 import msgspec
@@ -39,9 +42,15 @@ SUBJECT = "chimera.task.log"
 GROUP_BYTES = 256 * 1024
 """A message is closed when it is larger than this; one entry alone may be larger still."""
 
+LEASE_S = 2.0
+"""How long a stored word speaks for who wrote it: less than others wait before they take over from a silent leader."""
+
 _ROOM = 8192
 _TRY_S = 5.0
+_CONFIRM_S = 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
+_CHANGES = "the scheduler changes its leader"
+_REPLACED = "somebody else has written to the log: another scheduler leads"
 
 
 def stream_spec(replicas: int = 1) -> StreamSpec:
@@ -69,7 +78,7 @@ class Group:
         """
         await self.stored.wait()
         if self.lost:
-            raise RestartingError("the scheduler changes its leader", retry_after_s=1.0)
+            raise RestartingError(_CHANGES, retry_after_s=1.0)
 
     def lose(self) -> None:
         """It can't be stored any more."""
@@ -92,6 +101,9 @@ class Journal:
         self._groups: list[Group] = []
         self.latest: Group | None = None
         self._fenced = False
+        self._storing = False
+        self._known_at = -math.inf
+        self._confirming = anyio.Lock()
         self._wake = anyio.Event()
         self.last_seq = 0
         self.messages = 0
@@ -158,14 +170,15 @@ class Journal:
         while True:
             await self._wake.wait()
             self._wake = anyio.Event()
+            if self._fenced:
+                raise FencedError(_REPLACED)
             while self._groups:
                 group = self._groups.pop(0)
                 try:
                     await self._append(join(group.packed), patient=True)
                 except FencedError:
-                    self._fenced = True
-                    for lost in (group, *self._groups):
-                        lost.lose()
+                    self._oust()
+                    group.lose()
                     raise
                 self.entries += len(group.packed)
                 for callback in group.then:
@@ -177,16 +190,62 @@ class Journal:
         if self.latest is not None:
             await self.latest.wait()
 
+    async def confirm(self) -> None:
+        """Be sure to lead still, or to have done so a moment ago.
+
+        While the server is away nobody can take the lead, and what is known goes on being told.
+
+        Raises:
+            RestartingError: If somebody else leads now. The writer ends with a ``FencedError``.
+        """
+        if self._is_old():
+            async with self._confirming:
+                if self._is_old():
+                    await self._look()
+        if self._fenced:
+            raise RestartingError(_CHANGES, retry_after_s=1.0)
+
+    def _is_old(self) -> bool:
+        return not self._fenced and self._clock.monotonic() - self._known_at > LEASE_S
+
+    async def _look(self) -> None:
+        """Compare the end of the log with ours, unless an append is under way: its answer says it better."""
+        began, last = self._clock.monotonic(), -1
+        if self._bus.statistics().state == "connected":
+            with anyio.move_on_after(_CONFIRM_S), suppress(ChimeraError):
+                _, last, _ = await self._bus.stream_state(STREAM)
+        if last < 0 or self._storing or self._groups:
+            return
+        if last > self.last_seq:
+            self._oust()
+        else:
+            self._known_at = max(self._known_at, began)
+
+    def _oust(self) -> None:
+        self._fenced = True
+        for lost in self._groups:
+            lost.lose()
+        self._groups.clear()
+        self._wake.set()
+
     async def purge(self, before_seq: int) -> None:
         """Drop the messages that the entries written since have made superfluous."""
         await self._bus.purge(STREAM, before_seq=before_seq)
         self.messages = self.last_seq - before_seq + 1
 
     async def _append(self, data: bytes, *, patient: bool) -> None:
+        self._storing = True
+        try:
+            await self._insist(data, patient=patient)
+        finally:
+            self._storing = False
+
+    async def _insist(self, data: bytes, *, patient: bool) -> None:
         self._count += 1
         msg_id, pause = f"{self._token}.{self._count}", _FIRST_PAUSE_S
         started, tries = self._clock.monotonic(), 0
         while True:
+            began = self._clock.monotonic()
             try:
                 stored = await self._bus.append(
                     SUBJECT, data, msg_id=msg_id, expected_last=self.last_seq, timeout_s=_TRY_S
@@ -199,7 +258,7 @@ class Journal:
                     raise
             await self._clock.sleep(pause)
             pause = min(_LONGEST_PAUSE_S, pause * 2)
-        self.trouble = ""
+        self.trouble, self._known_at = "", began
         self.last_seq = stored.seq
         self.messages += 1
         self.appended += 1
