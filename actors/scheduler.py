@@ -118,19 +118,18 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
     @handles
     async def submit(self, message: Submit) -> Submitted:
         """Store tasks."""
-        return await self._desk.submit(message) if self._leads else await self._pass_on(message)
+        return await self._desk.submit(message) if await self._speaks() else await self._pass_on(message)
 
     @handles
     async def task(self, message: GetTask) -> TaskView:
         """One task, at once or at its end."""
-        if not self._leads:
+        if not await self._speaks():
             return await self._pass_on(message, message.wait_ms / 1e3 + 5.0)
         task = self._desk.find(message.id)
         if message.wait_ms and not states.is_final(task.status.state):
             await self._core.ended(message.id, message.wait_ms / 1e3)
         else:
             await self._core.journal.barrier()
-            await self._core.journal.confirm()
         return task_view(self._desk.find(message.id), self.ctx.clock.time(), whole=True)
 
     @handles
@@ -141,7 +140,7 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
     @handles
     async def cancel(self, message: CancelTask) -> TaskView:
         """Cancel a task."""
-        if not self._leads:
+        if not await self._speaks():
             return await self._pass_on(message)
         return task_view(await self._desk.cancel(message.id), self.ctx.clock.time(), whole=True)
 
@@ -176,12 +175,12 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
     @handles
     async def revive(self, message: Revive) -> Revived:
         """Queue dead tasks again."""
-        return Revived(ids=await self._desk.revive(message)) if self._leads else await self._pass_on(message)
+        return Revived(ids=await self._desk.revive(message)) if await self._speaks() else await self._pass_on(message)
 
     @handles
     async def pause(self, message: Pause) -> Standing:
         """Start nothing new."""
-        if not self._leads:
+        if not await self._speaks():
             return await self._pass_on(message)
         await self._desk.hold(message.agent, paused=True)
         return self._standing()
@@ -189,7 +188,7 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
     @handles
     async def resume(self, message: Resume) -> Standing:
         """End a pause or a drain."""
-        if not self._leads:
+        if not await self._speaks():
             return await self._pass_on(message)
         await self._desk.hold(message.agent, paused=False)
         return self._standing()
@@ -197,7 +196,7 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
     @handles
     async def drain(self, message: Drain) -> Standing:
         """Take and start nothing new."""
-        if not self._leads:
+        if not await self._speaks():
             return await self._pass_on(message)
         await self._desk.drain()
         return self._standing()
@@ -205,7 +204,7 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
     @handles
     async def limit(self, message: LimitAgent) -> AgentLimits:
         """Limits of one agent."""
-        if not self._leads:
+        if not await self._speaks():
             return await self._pass_on(message)
         await self._desk.limit(message)
         return AgentLimits(agent=message.agent, concurrency=message.concurrency, rate_per_s=message.rate_per_s or None)
@@ -213,7 +212,7 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
     @handles
     async def schedule(self, message: Schedule) -> ScheduleView:
         """Make or replace a schedule."""
-        return await self._plans.set(message) if self._leads else await self._pass_on(message)
+        return await self._plans.set(message) if await self._speaks() else await self._pass_on(message)
 
     @handles
     async def schedules(self, message: ListSchedules) -> SchedulePage:
@@ -223,7 +222,7 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
     @handles
     async def unschedule(self, message: Unschedule) -> ScheduleView:
         """Remove a schedule."""
-        return await self._plans.drop(message.id) if self._leads else await self._pass_on(message)
+        return await self._plans.drop(message.id) if await self._speaks() else await self._pass_on(message)
 
     @handles
     async def health(self, message: CheckScheduler) -> SchedulerHealth:

@@ -19,7 +19,7 @@ from tests.chaos.report import lines
 from tests.chaos.run import Run
 from tests.support.postgres import binaries
 
-FULL, SHORT = (24, 7), (6, 1)
+FULL, SHORT = (24, 8), (6, 2)
 """Kills and pauses."""
 
 FULL_S, SHORT_S = 150.0, 25.0

@@ -12,6 +12,8 @@ Victim = Literal["server", "scheduler", "agent", "worker", "node", "postgres", "
 KILLED: tuple[Victim, ...] = ("server", "scheduler", "agent", "worker", "node", "postgres")
 PAUSED: tuple[Victim, ...] = ("leader", "agent", "scheduler", "server", "node", "postgres")
 
+FIRST: tuple[Victim, ...] = ("leader", "agent")
+
 TAKE_OVER_S = 5.0
 """Longer than others wait before they take over from a silent leader, and than an attempt may take."""
 
@@ -42,19 +44,18 @@ def make_plan(seed: int, *, kills: int, pauses: int) -> list[Fault]:
     """The faults of a seed. Victims come in shuffled rounds, so none is left out; pauses are spread between kills.
 
     The first pause is the leader's, long enough for another to take over: from then on the scheduler leads that is
-    a process of its own.
+    a process of its own, and tasks are shared between two agents. One of them is paused next, amid its tasks: these are
+    the zombies.
     """
     rng = random.Random(seed)  # noqa: S311 - a plan, no secret
     deaths = _rounds(KILLED, kills, rng)
-    stops = _rounds(PAUSED, pauses, rng)
-    if stops:
-        stops[stops.index("leader") if "leader" in stops else 0] = stops[0]
-        stops[0] = "leader"
-    places = set(rng.sample(range(1, kills + pauses), max(0, pauses - 1))) | ({0} if pauses else set[int]())
+    stops: list[Victim] = [*FIRST, *_rounds(PAUSED, max(0, pauses - len(FIRST)), rng)][:pauses]
+    first = min(pauses, len(FIRST))
+    places = {*range(first), *rng.sample(range(first, kills + pauses), pauses - first)}
     plan: list[Fault] = []
     for at in range(kills + pauses):
-        act, victim = ("pause", stops.pop(0)) if at in places else ("kill", deaths.pop(0))
-        plan.append(_fault(at + 1, act, victim, rng))
+        victim = (stops if at in places else deaths).pop(0)
+        plan.append(_fault(at + 1, "pause" if at in places else "kill", victim, rng))
     return plan
 
 

@@ -33,6 +33,7 @@ class EffectiveAgent(Agent, name="agent"):
         if not task or not attempt.isdecimal():
             return answer
         effect = Effect(task, int(attempt), digest(answer.output), self.ctx.node)
+        verdict = ""
         with anyio.CancelScope(shield=True):  # what was begun outside can't be recalled: here zombies come from
             await anyio.sleep(WORK_S)
             verdict = await apply_at(socket_path(), effect)
