@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -16,7 +15,6 @@ from chimera.metrics import Metrics
 from chimera.store.contract import Store
 from subjects import OPERATIONS, Port
 
-from .access import Access
 from .auth import Door
 from .contract import Caller, Probe
 from .desk import OPERATION, Desk, path_of
@@ -24,6 +22,7 @@ from .endpoint import OperationEndpoint
 from .general import General, PageEndpoint
 from .idempotency import Memory
 from .settings import BridgeSettings
+from .straight import PortApp
 
 
 class Methods:
@@ -75,10 +74,7 @@ def build_app(
     door = Door(settings, token, metrics)
     memory = Memory(clock, store, keep_s=settings.idempotency_keep_s)
     desk = Desk(port, caller, probe, settings, door, memory, metrics, clock, events)
-    app = Starlette(routes=[*operation_routes(desk), *general_routes(desk)], middleware=[Middleware(Access, desk)])
-    app.router.redirect_slashes = False
-    app.router.default = _no_such_path
-    return app
+    return PortApp(desk, [*operation_routes(desk), *general_routes(desk)], _no_such_path)
 
 
 def operation_routes(desk: Desk) -> list[Route]:
