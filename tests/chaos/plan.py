@@ -49,7 +49,8 @@ def make_plan(seed: int, *, kills: int, pauses: int) -> list[Fault]:
     """
     rng = random.Random(seed)  # noqa: S311 - a plan, no secret
     deaths = _rounds(KILLED, kills, rng)
-    stops: list[Victim] = [*FIRST, *_rounds(PAUSED, max(0, pauses - len(FIRST)), rng)][:pauses]
+    stops = list(FIRST[:pauses])
+    stops += _rounds(PAUSED, pauses - len(stops), rng)
     first = min(pauses, len(FIRST))
     places = {*range(first), *rng.sample(range(first, kills + pauses), pauses - first)}
     plan: list[Fault] = []
