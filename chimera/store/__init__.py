@@ -1,18 +1,32 @@
 """Projections of streams, for questions that streams answer slowly."""
 
-from .contract import OutcomeFilter, PoolStatistics, Remembered, Store, StoreStatistics
+from .contract import OutcomeFilter, PoolStatistics, Remembered, Store, StoreStatistics, Write
+from .follower import Follower, Projection
 from .open import open_store
 from .projector import Projector, ProjectorStatistics, Regress, project
+from .rebuild import Part, Progress, StreamPart
+from .tasks import TaskChangeRow, TaskFilter, TaskHistory, TaskMove, TaskRow
 
 __all__ = [
+    "Follower",
     "OutcomeFilter",
+    "Part",
     "PoolStatistics",
+    "Progress",
+    "Projection",
     "Projector",
     "ProjectorStatistics",
     "Regress",
     "Remembered",
     "Store",
     "StoreStatistics",
+    "StreamPart",
+    "TaskChangeRow",
+    "TaskFilter",
+    "TaskHistory",
+    "TaskMove",
+    "TaskRow",
+    "Write",
     "open_store",
     "project",
 ]

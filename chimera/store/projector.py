@@ -94,7 +94,7 @@ class Projector:
             if last < high_water:
                 found.append(Regress(stream, last, high_water))
                 await self.store.mark(stream, last, generation=f"{self.clock.time():.6f}")
-                _state(found[-1])
+                state_regress(found[-1])
         self.statistics.regresses += found
         return found
 
@@ -217,7 +217,8 @@ def _decode(message: Stored, kind: type[T]) -> T | BadMessageError:
         return error
 
 
-def _state(found: Regress) -> None:
+def state_regress(found: Regress) -> None:
+    """Write it to the event log."""
     event(
         EventName.STORE_REGRESSED, Layer.STORE,
         f"stream {found.stream} ends at {found.last_seq}, but {found.high_water} was acknowledged: records are lost",

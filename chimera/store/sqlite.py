@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -14,7 +14,7 @@ from subjects.agent import AgentView, Release
 from subjects.event import TaskJudged, TaskProcessed
 
 from . import rows, statements
-from .contract import OutcomeFilter, Remembered, StoreStatistics
+from .contract import OutcomeFilter, Remembered, StoreStatistics, Write
 from .mark import StreamMark
 from .migrations import migrate
 from .worker import SqliteWorker, as_unavailable
@@ -155,6 +155,19 @@ class SqliteStore:
             connection.execute(statements.REMEMBER, asdict(entry))
 
         await self._write(work)
+
+    async def transact(self, writes: Sequence[Write]) -> None:
+        """Do all of it in one transaction."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            for sql, many in writes:
+                connection.executemany(sql, many)
+
+        await self._write(work)
+
+    async def fetch(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """The rows of a question."""
+        return await self._read(lambda connection: connection.execute(sql, parameters).fetchall())
 
     async def forget(self, *, outcomes_before: float) -> int:
         """Delete outcomes older than a Unix time, and feedback as old; in steps, so that others get their turn."""
