@@ -28,8 +28,9 @@ class Attempts:
 
     An attempt is the ask ``agent.predict`` with the job id ``<task>-<attempt>``: the agent answers a repeated job from
     its window, and the result counts only while the task runs and this attempt is its last: a zombie's late answer
-    finds neither. The start is written without waiting for it: whether or not it is stored when the agent begins, the
-    result is only taken by the leader that can still write.
+    finds neither. The first start is written without waiting for it: whether or not it is stored when the agent begins,
+    the result is only taken by the leader that can still write, and another leader starts the same attempt. Later
+    starts are stored before the agent is asked: the numbers it has seen only grow, and fence what it does outside.
 
     Args:
         core: Shared state.
@@ -83,13 +84,15 @@ class Attempts:
             self._settle(spec.id, attempt, lane, answer)
 
     async def _ask(self, task: Task, attempt: int) -> Prediction | ChimeraError:
-        spec = task.spec
+        core, spec = self._core, task.spec
         question = Predict(
             job_id=f"{spec.id}-{attempt}", agent=spec.agent, task=spec.task, input=_decode(spec.input),
             deadline_ms=max(1, int(spec.limit_s * 1e3)), key=spec.id,
         )  # fmt: skip
         try:
-            return await self._core.ask(question, timeout_s=spec.limit_s + _CANCEL_LAG_S)
+            if attempt > 1:  # its number fences: no later leader may give out a lower one
+                await core.journal.barrier()
+            return await core.ask(question, timeout_s=spec.limit_s + _CANCEL_LAG_S)
         except ChimeraError as error:
             return error
 
