@@ -11,9 +11,9 @@ from tests.chaos.run import Blow, Result
 def lines(result: Result) -> Iterator[str]:
     """What was done, what was counted, what held."""
     yield ""
-    yield f"{'blow':<28} {'times':>5}  {'until the next task ended, median and longest (s)':>10}"
+    yield f"{'blow':<28} {'times':>5}  {'longest time without an end: median, most (s)'}"
     for name, blows in sorted(_by_victim(result).items()):
-        waits = sorted(blow.progress_s for blow in blows)
+        waits = sorted(blow.silence_s for blow in blows)
         yield f"{name:<28} {len(blows):>5}  {waits[len(waits) // 2]:.1f}  {waits[-1]:.1f}"
     yield ""
     for name, number in result.numbers.items():

@@ -36,17 +36,22 @@ PROGRESS_S = 45.0
 SETTLE_S = 90.0
 """Every task must have ended within this after the last fault."""
 
-_PAGE = 1000
+PROJECTION_S = 30.0
+"""The store's tables must say the same within this."""
 
 
 @dataclass(slots=True)
 class Blow:
-    """A fault as it was carried out, in seconds."""
+    """A fault as it was carried out, in seconds.
+
+    Attributes:
+        silence_s: The longest time in which no task ended, from the blow to the next one.
+    """
 
     fault: Fault
     whom: str
     at_s: float
-    progress_s: float = 0.0
+    silence_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -94,7 +99,7 @@ class Run:
         """All of it; the processes have ended afterwards."""
         folder = self._result.folder
         socket = folder / "ledger"
-        postgres = await anyio.to_thread.run_sync(PostgresServer)
+        self._postgres = postgres = await anyio.to_thread.run_sync(PostgresServer)
         crew = Crew(folder, socket, postgres, self._leader)
         try:
             await anyio.to_thread.run_sync(postgres.start)
@@ -118,6 +123,7 @@ class Run:
         ):  # fmt: skip
             await caller.subscribe("chimera.live.scheduler.ended", self._on_ended)
             group.start_soon(self._follow, bus)
+            group.start_soon(self._listen)
             load = Load(caller, f"http://127.0.0.1:{crew.http}", self._rng, lambda: len(self._history.ends))
             self._began = time.monotonic()
             async with anyio.create_task_group() as callers:
@@ -135,6 +141,18 @@ class Run:
             async for message in messages:
                 self._history.take(message.seq, unpack(message.data))
 
+    async def _listen(self) -> None:
+        """Measure the silences."""
+        ends, since = 0, time.monotonic()
+        while True:
+            now = time.monotonic()
+            if len(self._history.ends) != ends:
+                ends, since = len(self._history.ends), now
+            if self._result.blows:
+                blow = self._result.blows[-1]
+                blow.silence_s = max(blow.silence_s, now - max(since, self._began + blow.at_s))
+            await anyio.sleep(0.02)
+
     # -- faults --------------------------------------------------------------------------------------------------------
 
     async def _carry_out(self, crew: Crew) -> None:
@@ -149,12 +167,10 @@ class Run:
         blow = Blow(fault, "", time.monotonic() - self._began)
         blow.whom = await anyio.to_thread.run_sync(partial(crew.strike, fault))
         self._result.blows.append(blow)
-        struck = time.monotonic()
         self._tell(f"{blow.at_s:6.1f} s  {fault.number:>2}  {fault.act:<5}  {blow.whom}")
         await anyio.sleep(fault.hold_s)
         await anyio.to_thread.run_sync(partial(crew.mend, fault))
         await self._progress(1, crew)
-        blow.progress_s = time.monotonic() - struck
 
     async def _progress(self, count: int, crew: Crew) -> None:
         """Wait until so many more tasks have ended."""
@@ -177,6 +193,7 @@ class Run:
         ended_s = time.monotonic() - self._began
         seen = Evidence(load.promises, self._history, self._ledger, announced=self._announced)
         seen.views = await _views(bus, load.promises)
+        seen.projected = await _projected(self._postgres, {name: view[0] for name, view in seen.views.items()})
         self._result.findings = [*judge(seen), Finding("the system gets on", self._stalls)]
         self._result.findings.append(Finding("no node gives up", crew.gave_up))
         ends = Counter(state for state, _, _ in seen.views.values())
@@ -191,6 +208,18 @@ class Run:
             "log messages": self._history.seq, "removed before they were read": self._history.unread,
             "seconds": round(ended_s, 1),
         }  # fmt: skip
+
+
+async def _projected(postgres: PostgresServer, views: dict[str, str]) -> dict[str, str]:
+    """The store's table of tasks, as soon as it says what the scheduler says, or as it is after a while."""
+    deadline = time.monotonic() + PROJECTION_S
+    while True:
+        async with postgres.connected() as connection:
+            rows = await connection.fetch("SELECT id, state FROM tasks")
+        found = {row["id"]: row["state"] for row in rows}
+        if found == views or time.monotonic() > deadline:
+            return found
+        await anyio.sleep(0.2)
 
 
 def _counted(counter: Counter[str]) -> str:
