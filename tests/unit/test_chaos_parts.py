@@ -16,6 +16,7 @@ from tests.chaos.history import History
 from tests.chaos.judge import Evidence, Promise, judge
 from tests.chaos.ledger import Effect, Ledger, apply_at, serve
 from tests.chaos.plan import KILLED, TAKE_OVER_S, make_plan
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -61,9 +62,8 @@ async def test_the_ledger_answers_at_its_socket(tmp_path: Path):
     ledger = Ledger()
     async with anyio.create_task_group() as group:
         group.start_soon(serve, ledger, tmp_path / "s")
+        await until((tmp_path / "s").exists)
         with anyio.fail_after(5):
-            while not (tmp_path / "s").exists():  # noqa: ASYNC110 - the socket has no event
-                await anyio.sleep(0.001)
             async with await anyio.connect_unix(tmp_path / "s") as stream:
                 await stream.send(b'{"task":')
             assert await apply_at(str(tmp_path / "s"), Effect("t", 1, "a", "n")) == "applied"
