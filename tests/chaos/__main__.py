@@ -42,10 +42,15 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="chimera-chaos-"))
     seconds = options.seconds or (SHORT_S if options.short else FULL_S)
     print(f"seed {seed}: {kills} kills and {pauses} pauses", flush=True)
-    result = anyio.run(Run(seed, plan, folder, seconds, lambda line: print(line, flush=True)).run)
+    again = f"evidence: {folder}; again: just chaos --seed {seed}{' --short' if options.short else ''}"
+    try:
+        result = anyio.run(Run(seed, plan, folder, seconds, lambda line: print(line, flush=True)).run)
+    except BaseException:
+        print(again, flush=True)
+        raise
     print("\n".join(lines(result)), flush=True)
     if result.broken:
-        print(f"evidence: {folder}; again: just chaos --seed {seed}{' --short' if options.short else ''}")
+        print(again)
         return 1
     shutil.rmtree(folder, ignore_errors=True)
     return 0

@@ -104,14 +104,20 @@ class Crew:
             self._postgres.start()
         elif victim in self.members:
             self.wanted.add(victim)
-            self.members[victim].start()
+            self._start(victim)
 
     def bring_back(self) -> None:
         """Start nodes again that ended by themselves, as an init system would, and remember that they did."""
         for name in sorted(self.wanted):
             if not self.members[name].lives:
                 self.gave_up.append(f"{name}: {self.members[name].stderr()[-300:]}")
-                self.members[name].start()
+                self._start(name)
+
+    def _start(self, name: str) -> None:
+        try:
+            self.members[name].start()
+        except AssertionError as error:
+            self.gave_up.append(f"{name} did not start: {str(error)[-300:]}")
 
     def identity(self, role: RoleName) -> tuple[str, str]:
         """The seed of a role of the whole node's server, and the prefix of its replies."""
