@@ -130,6 +130,8 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
             await self._core.ended(message.id, message.wait_ms / 1e3)
         else:
             await self._core.journal.barrier()
+        await self._core.journal.confirm()
+        await self._core.settled(message.id)
         return task_view(self._desk.find(message.id), self.ctx.clock.time(), whole=True)
 
     @handles

@@ -81,6 +81,11 @@ def put_back(status: Status, now: float, code: str, *, wait_s: float) -> Status:
     return replace(ended, due=now + wait_s, used=status.used - 1, tries=ended.tries[:-1])
 
 
+def due_at(status: Status, due: float) -> Status:
+    """The same, but for when it may start."""
+    return replace(status, due=due)
+
+
 def cancelled(status: Status, now: float) -> Status:
     """Nobody wants it any more."""
     return replace(_end(status, "cancelled", now, "cancelled", ""), reason="cancelled")

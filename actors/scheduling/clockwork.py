@@ -35,6 +35,7 @@ class Clockwork:
     def __init__(self, core: Core, plans: Plans, disk: Path | None) -> None:
         self._core, self._plans, self._disk = core, plans, disk
         self._kept_at = 0.0
+        self._offset = core.clock.time() - core.clock.monotonic()
 
     async def run(self) -> None:
         """Tick for ever."""
@@ -48,6 +49,7 @@ class Clockwork:
     def tick(self) -> None:
         """Do what is due."""
         core, now = self._core, self._core.clock.time()
+        self._follow_clock()
         for task in core.ledger.due(now):  # not as a list: a task can be due twice, and be final the second time
             self._look_at(task, now)
         self._plans.fire(now)
@@ -64,6 +66,13 @@ class Clockwork:
                 task.beat_at = now
             else:
                 self._rescue(task)
+
+    def _follow_clock(self) -> None:
+        """An administrator or NTP may set the wall clock, by which due times are kept."""
+        offset = self._core.clock.time() - self._core.clock.monotonic()
+        if offset < self._offset - _TICK_S:
+            self._core.ledger.bound_pauses(self._core.clock.time())
+        self._offset = offset
 
     def _patience(self) -> float:
         alarms = [at for at in (self._core.ledger.next_alarm(), self._plans.next_at()) if at is not None]

@@ -59,6 +59,7 @@ class Core:
         pump: Rung when something may start.
         ticker: Rung when something is due earlier than thought.
         scopes: Running attempts, to be cancelled.
+        ending: Tasks whose end is on its way into the log.
     """
 
     bus: Bus
@@ -77,6 +78,7 @@ class Core:
     lanes: Lanes = field(default_factory=Lanes)
     scopes: dict[str, anyio.CancelScope] = field(default_factory=dict[str, anyio.CancelScope])
     waiters: dict[str, list[anyio.Event]] = field(default_factory=dict[str, list[anyio.Event]])
+    ending: dict[str, Group] = field(default_factory=dict[str, Group])
     disk_free: int | None = None
 
     def record(self, entry: Entry, then: Callable[[], None] | None = None) -> Group:
@@ -91,7 +93,10 @@ class Core:
         final = states.is_final(status.state)
         packed = pack(Moved(task.spec.id, status))
         self.ledger.move(task, status)
-        return self.journal.write(packed, (lambda: self._ended(task, status)) if final else None)
+        group = self.journal.write(packed, (lambda: self._ended(task, status)) if final else None)
+        if final:
+            self.ending[task.spec.id] = group
+        return group
 
     def control(self, control: Control) -> Group:
         """Pause, resume, drain, limit."""
@@ -109,6 +114,15 @@ class Core:
     def live(self, verb: str, event: Event) -> None:
         """State a fact to whoever listens."""
         self.herald.tell(f"{LIVE}.{verb}", event)
+
+    async def settled(self, task_id: str) -> None:
+        """Wait until the end of a task that has one is stored: before, nobody may be told of it.
+
+        Raises:
+            RestartingError: If it never will be.
+        """
+        while (group := self.ending.get(task_id)) is not None:
+            await group.wait()
 
     async def ended(self, task_id: str, timeout_s: float) -> None:
         """Wait until a task is final, or the time is over, or too many wait."""
@@ -128,6 +142,7 @@ class Core:
                 self.waiters.pop(task_id, None)
 
     def _ended(self, task: Task, status: Status) -> None:
+        self.ending.pop(task.spec.id, None)
         for event in self.waiters.pop(task.spec.id, ()):
             event.set()
         state: Any = status.state

@@ -100,6 +100,7 @@ class Desk:
             group = core.move(task, states.cancelled(task.status, core.clock.time()))
             core.stop_attempt(task_id)
             await group.wait()
+        await core.settled(task_id)
         return task
 
     async def revive(self, message: Revive) -> list[str]:
@@ -107,15 +108,18 @@ class Desk:
 
         Raises:
             NotFoundError: If the one that is named is not known.
-            ConflictError: If it is not dead.
+            ConflictError: If it is not dead, or another unfinished task has its key.
         """
         core, now = self._core, self._core.clock.time()
         chosen = [self._dead_one(message.id)] if message.id else self._dead_many(message)
-        groups = [core.record(New(task.spec, states.revived(task.status, now))) for task in chosen]
+        groups: dict[str, Group] = {}
+        for task in chosen:
+            if not self._is_superseded(task, alone=bool(message.id)):
+                groups[task.spec.id] = core.record(New(task.spec, states.revived(task.status, now)))
         core.pump.ring()
-        for group in groups:
+        for group in groups.values():
             await group.wait()
-        return [task.spec.id for task in chosen]
+        return list(groups)
 
     async def hold(self, agent: str, *, paused: bool) -> None:
         """Pause or resume one agent, or everything; to resume everything ends the drain too."""
@@ -174,6 +178,14 @@ class Desk:
         if task.status.state != "dead":
             raise ConflictError(f"task '{task_id}' is {task.status.state}, not dead")
         return task
+
+    def _is_superseded(self, task: Task, *, alone: bool) -> bool:
+        holder = self._core.ledger.keys.get(task.spec.key) if task.spec.key else None
+        if holder is not None and alone:
+            raise ConflictError(
+                f"task '{holder}' has key '{task.spec.key}' now", hint="revive this one when that has ended"
+            )
+        return holder is not None
 
     def _dead_many(self, message: Revive) -> Iterable[Task]:
         if not (message.agent or message.reason or message.every):

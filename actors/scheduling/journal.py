@@ -19,7 +19,6 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 
 import anyio
 import msgspec
@@ -210,16 +209,34 @@ class Journal:
 
     async def _look(self) -> None:
         """Compare the end of the log with ours, unless an append is under way: its answer says it better."""
-        began, last = self._clock.monotonic(), -1
-        if self._bus.statistics().state == "connected":
-            with anyio.move_on_after(_CONFIRM_S), suppress(ChimeraError):
-                _, last, _ = await self._bus.stream_state(STREAM)
+        began, last = self._clock.monotonic(), await self._end_of_log()
         if last < 0 or self._storing or self._groups:
             return
         if last > self.last_seq:
             self._oust()
         else:
             self._known_at = max(self._known_at, began)
+
+    async def _end_of_log(self) -> int:
+        """The last sequence; -1 while the server is away.
+
+        Raises:
+            RestartingError: If the server is there and does not say: others may have got further with it.
+        """
+        if self._bus.statistics().state != "connected":
+            return -1
+        with anyio.move_on_after(_CONFIRM_S):
+            try:
+                return (await self._bus.stream_state(STREAM))[1]
+            except BusDownError:
+                return -1
+            except ChimeraError:
+                pass
+        try:
+            await self._bus.flush(_CONFIRM_S)
+        except ChimeraError:
+            return -1
+        raise RestartingError("the log does not say who leads", retry_after_s=_CONFIRM_S)
 
     def _oust(self) -> None:
         self._fenced = True
