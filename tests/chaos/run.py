@@ -109,8 +109,9 @@ class Run:
                 await self._work(crew)
                 group.cancel_scope.cancel()
         finally:
-            await anyio.to_thread.run_sync(crew.close, abandon_on_cancel=False)
-            await anyio.to_thread.run_sync(postgres.close)
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(crew.close)
+                await anyio.to_thread.run_sync(postgres.close)
         return self._result
 
     def _leader(self) -> str:
