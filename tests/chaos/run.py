@@ -200,7 +200,7 @@ class Run:
         ends = Counter(state for state, _, _ in seen.views.values())
         verdicts = self._ledger.verdicts
         self._result.numbers = {
-            "tasks submitted": len(load.promises), "acknowledged": len(acknowledged), "ends": _counted(ends),
+            "blows left out": len(self._plan) - len(self._result.blows), "tasks submitted": len(load.promises), "acknowledged": len(acknowledged), "ends": _counted(ends),
             "submits repeated": load.repeated, "errors met by callers": _counted(load.errors),
             "ends told to callers": sum(len(promise.told) for promise in load.promises.values()),
             "more than one attempt": sum(attempt > 1 for _, attempt, _ in seen.views.values()),
