@@ -94,6 +94,7 @@ class Run:
         self._announced: Counter[str] = Counter()
         self._stalls: list[str] = []
         self._began = 0.0
+        self._over = False
 
     async def run(self) -> Result:
         """All of it; the processes have ended afterwards."""
@@ -143,9 +144,9 @@ class Run:
                 self._history.take(message.seq, unpack(message.data))
 
     async def _listen(self) -> None:
-        """Measure the silences."""
+        """Measure the silences, as long as blows fall."""
         ends, since = 0, time.monotonic()
-        while True:
+        while not self._over:
             now = time.monotonic()
             if len(self._history.ends) != ends:
                 ends, since = len(self._history.ends), now
@@ -163,6 +164,7 @@ class Run:
                 break
             await self._one(fault, crew)
         await self._progress(20, crew)
+        self._over = True
 
     async def _one(self, fault: Fault, crew: Crew) -> None:
         blow = Blow(fault, "", time.monotonic() - self._began)
@@ -200,7 +202,8 @@ class Run:
         ends = Counter(state for state, _, _ in seen.views.values())
         verdicts = self._ledger.verdicts
         self._result.numbers = {
-            "blows left out": len(self._plan) - len(self._result.blows), "tasks submitted": len(load.promises), "acknowledged": len(acknowledged), "ends": _counted(ends),
+            "blows left out": len(self._plan) - len(self._result.blows),
+            "tasks submitted": len(load.promises), "acknowledged": len(acknowledged), "ends": _counted(ends),
             "submits repeated": load.repeated, "errors met by callers": _counted(load.errors),
             "ends told to callers": sum(len(promise.told) for promise in load.promises.values()),
             "more than one attempt": sum(attempt > 1 for _, attempt, _ in seen.views.values()),
