@@ -6,9 +6,10 @@ is written in the log itself, by the same compare-and-set that fences every appe
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
 
@@ -18,13 +19,24 @@ from actors.queueing.ledger import Ledger
 from actors.queueing.records import Took
 from actors.scheduling.alarm import Alarm
 from actors.scheduling.attempts import Attempts
+from actors.scheduling.audience import Audience
 from actors.scheduling.clockwork import Clockwork
 from actors.scheduling.core import Core, Policy
 from actors.scheduling.desk import Desk
 from actors.scheduling.herald import Herald
 from actors.scheduling.journal import Journal, stream_spec
 from actors.scheduling.plans import Plans
-from actors.scheduling.views import dead_page, depths, oldest_age_s, page_of, queue_view, stuck_tasks, task_view
+from actors.scheduling.views import (
+    dead_page,
+    depths,
+    oldest_age_s,
+    page_of,
+    progress_fact,
+    queue_view,
+    state_news,
+    stuck_tasks,
+    task_view,
+)
 from chimera import Actor, handles
 from chimera.bus.contract import Bus, Delivery
 from chimera.errors import ChimeraError, RestartingError
@@ -32,6 +44,7 @@ from chimera.ref import Ref
 from chimera.wire import decode
 from subjects import Request
 from subjects.control import BEAT, Beat
+from subjects.news import TaskNews, WatchTasks
 from subjects.scheduler import (
     AgentLimits,
     CancelTask,
@@ -157,7 +170,19 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
         task.beat_at, task.note = now, message.note or task.note
         if message.progress is not None and (task.progress is None or message.progress > task.progress):
             task.progress, task.moved_at = message.progress, now
+        self._core.live("progressed", progress_fact(task, self.ctx.clock.time()))
         return Noted(stop=False)
+
+    @handles(interleave=True)
+    async def watch(self, message: WatchTasks) -> AsyncGenerator[TaskNews]:
+        """News of tasks."""
+        if await self._speaks():
+            source = self._core.audience.listen(message, await self._watched(message.id))
+        else:
+            source = cast("AsyncGenerator[TaskNews]", self._leader_ref().stream(message))
+        async with aclosing(source):
+            async for news in source:
+                yield news
 
     @handles
     async def queue(self, message: GetQueue) -> QueueView:
@@ -285,7 +310,7 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
             bus=self._bus, clock=clock, rng=ctx.rng, journal=Journal(self._bus, clock),
             ledger=Ledger(self._policy.keep_finished), policy=self._policy, node=ctx.node, ask=ctx.ask,
             spawn=ctx.spawn, report=ctx.event, pump=Alarm(clock), ticker=Alarm(clock),
-            herald=Herald(self._bus, clock, ctx.event),
+            herald=Herald(self._bus, clock, ctx.event), audience=Audience(clock),
         )  # fmt: skip
         self._desk = Desk(self._core)
         self._plans = Plans(self._core, self._desk)
@@ -299,7 +324,7 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
             why = "the scheduler that had started it is gone"
             core.move(task, states.failed(task.status, task.spec, clock.time(), "lost", why, wait_s=0.0, again=True))
         self._beats = await self._bus.subscribe(BEAT, self._on_beat)
-        self._leader = self.ctx.node
+        self._leader, core.audience.epoch = self.ctx.node, core.ledger.epoch
         self._clockwork = Clockwork(core, self._plans, self._disk)
         for work in (core.journal.run, core.herald.run, Attempts(core).run, self._clockwork.run):
             self.ctx.spawn(work)
@@ -317,6 +342,12 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
             if task is not None and str(task.status.attempt) == attempt:
                 task.beat_at = now
 
+    async def _watched(self, task_id: str) -> TaskNews | None:
+        if not task_id:
+            return None
+        await self._core.settled(task_id)
+        return state_news(self._desk.find(task_id), self._core.audience.seq(), self.ctx.clock.time())
+
     async def _pass_on(self, message: Request[R], timeout_s: float = 10.0) -> R:
         """Ask the leader.
 
@@ -324,13 +355,16 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
             RestartingError: If there is none just now; nothing was done.
         """
         try:
-            if not self._leader:
-                raise RestartingError(retry_after_s=_RETRY_S)
-            return await self.ctx.ref("scheduler", node=self._leader).ask(message, timeout_s=timeout_s)
+            return await self._leader_ref().ask(message, timeout_s=timeout_s)
         except ChimeraError as error:
             if error.code == "not-running":
                 raise RestartingError("the scheduler changes its leader", retry_after_s=_RETRY_S) from error
             raise
+
+    def _leader_ref(self) -> Ref:
+        if not self._leader:
+            raise RestartingError(retry_after_s=_RETRY_S)
+        return self.ctx.ref("scheduler", node=self._leader)
 
     def _standing(self) -> Standing:
         control = self._core.ledger.control

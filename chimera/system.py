@@ -260,7 +260,19 @@ class System:
         operation = operation_of(type(message))
         if operation is None:
             raise NotRunningError(f"{type(message).__name__} is no declared operation; stream from a ref")
-        return self.stream_ref(Ref(self, operation.actor), message, timeout_s)
+        return self._stream_operation(operation.actor, message, timeout_s)
+
+    async def _stream_operation(self, actor: str, message: Request[R], timeout_s: float | None) -> AsyncIterator[R]:
+        try:
+            async with aclosing(
+                cast("AsyncGenerator[R]", self.stream_ref(Ref(self, actor), message, timeout_s))
+            ) as source:
+                async for item in source:
+                    yield item
+        except NotRunningError as error:
+            if type(error) is NotRunningError and actor not in self.cells:
+                raise LayerNotRunningError(f"no node runs the {actor} layer") from error
+            raise
 
     async def ask_ref(self, ref: Ref, message: Request[R], timeout_s: float | None = None, trace: str = "") -> R:
         """The one way of asking: local mailbox or bus, with deadline, chain and trace of the present turn."""

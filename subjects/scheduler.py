@@ -12,6 +12,7 @@ from msgspec import Meta
 from ._message import Reply, Request
 from ._operation import Http, Operation, Port
 from ._types import Count, Document, Page, Share, Token
+from .news import TaskNews, WatchTasks
 from .task import (
     Labels,
     Limit,
@@ -334,6 +335,11 @@ PROGRESS = Operation(
     http=(Http("POST", "/api/tasks/{id}/progress"),), open=True, errors=_NO_TASK,
     example={"id": "example", "attempt": 1, "progress": 0.5},
 )  # fmt: skip
+WATCH = Operation(
+    "scheduler", "watch", WatchTasks, TaskNews, _P, "What happens to tasks, as it happens",
+    http=(Http("GET", "/api/tasks/{id}/events"), Http("GET", "/api/events")), safe=True, streams=True, timeout_s=600.0,
+    errors=("not-found", "overloaded", "unavailable"), example={"id": "example"},
+)  # fmt: skip
 QUEUE = Operation(
     "scheduler", "queue", GetQueue, QueueView, _P, "The queue: depths, rates and ages",
     http=(Http("GET", "/api/queue"),), safe=True,
@@ -385,6 +391,6 @@ HEALTH = Operation(
 )  # fmt: skip
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
-    SUBMIT, TASK, TASKS, CANCEL, PROGRESS, QUEUE, STUCK, DEAD, REVIVE, PAUSE, RESUME, DRAIN, LIMIT,
+    SUBMIT, TASK, TASKS, CANCEL, PROGRESS, WATCH, QUEUE, STUCK, DEAD, REVIVE, PAUSE, RESUME, DRAIN, LIMIT,
     SCHEDULE, SCHEDULES, UNSCHEDULE, HEALTH,
 )  # fmt: skip

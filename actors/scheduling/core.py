@@ -17,10 +17,10 @@ from actors.queueing.records import Control, Entry, Moved, Status, pack
 from actors.queueing.stuck import Patience
 from chimera.bus.contract import Bus
 from chimera.clock import Clock
-from subjects import Event
-from subjects.event import TaskEnded
+from subjects.event import TaskEnded, TaskRetrying
 
 from .alarm import Alarm
+from .audience import Audience, Fact
 from .herald import Herald
 from .journal import Group, Journal
 from .lanes import Lanes
@@ -56,6 +56,7 @@ class Core:
         ask: Asks an actor: how an attempt reaches its agent.
         report: Writes to the event log.
         herald: Tells others.
+        audience: Who watches tasks through the leader.
         pump: Rung when something may start.
         ticker: Rung when something is due earlier than thought.
         scopes: Running attempts, to be cancelled.
@@ -75,6 +76,7 @@ class Core:
     pump: Alarm
     ticker: Alarm
     herald: Herald
+    audience: Audience
     lanes: Lanes = field(default_factory=Lanes)
     scopes: dict[str, anyio.CancelScope] = field(default_factory=dict[str, anyio.CancelScope])
     waiters: dict[str, list[anyio.Event]] = field(default_factory=dict[str, list[anyio.Event]])
@@ -93,10 +95,12 @@ class Core:
         final = states.is_final(status.state)
         packed = pack(Moved(task.spec.id, status))
         self.ledger.move(task, status)
-        group = self.journal.write(packed, (lambda: self._ended(task, status)) if final else None)
         if final:
-            self.ending[task.spec.id] = group
-        return group
+            group = self.ending[task.spec.id] = self.journal.write(packed, lambda: self._ended(task, status))
+            return group
+        if status.state == "scheduled" and status.tries and status.tries[-1].number == status.attempt:
+            return self.journal.write(packed, lambda: self._retrying(task, status))
+        return self.journal.write(packed)
 
     def control(self, control: Control) -> Group:
         """Pause, resume, drain, limit."""
@@ -111,9 +115,10 @@ class Core:
         if scope is not None:
             scope.cancel()
 
-    def live(self, verb: str, event: Event) -> None:
+    def live(self, verb: str, fact: Fact) -> None:
         """State a fact to whoever listens."""
-        self.herald.tell(f"{LIVE}.{verb}", event)
+        self.herald.tell(f"{LIVE}.{verb}", fact)
+        self.audience.tell(fact)
 
     async def settled(self, task_id: str) -> None:
         """Wait until the end of a task that has one is stored: before, nobody may be told of it.
@@ -140,6 +145,14 @@ class Core:
                 waiting.remove(event)
             if not waiting:
                 self.waiters.pop(task_id, None)
+
+    def _retrying(self, task: Task, status: Status) -> None:
+        last = status.tries[-1]
+        reason = f"{last.outcome}: {last.detail}" if last.detail else last.outcome
+        self.live("retrying", TaskRetrying(
+            id=task.spec.id, agent=task.spec.agent, attempt=last.number, at=status.since, due_at=status.due,
+            reason=reason,
+        ))  # fmt: skip
 
     def _ended(self, task: Task, status: Status) -> None:
         self.ending.pop(task.spec.id, None)

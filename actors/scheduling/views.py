@@ -11,6 +11,8 @@ from actors.queueing import states
 from actors.queueing.ledger import Task
 from actors.queueing.records import LEVELS, Try
 from actors.queueing.stuck import Running, signals
+from subjects.event import TaskProgressed
+from subjects.news import TaskNews
 from subjects.scheduler import LaneView, ListDead, ListTasks, QueueView
 from subjects.task import Attempt, StuckTask, TaskPage, TaskView
 
@@ -32,6 +34,23 @@ def task_view(task: Task, now: float, *, whole: bool) -> TaskView:
         schedule=spec.schedule, input=msgspec.msgpack.decode(spec.input) if whole else None,
         output=msgspec.msgpack.decode(status.output) if whole and status.output else None,
         release=status.release or None,
+    )  # fmt: skip
+
+
+def state_news(task: Task, seq: str, now: float) -> TaskNews:
+    """How a watched task stands when the watching begins."""
+    status = task.status
+    return TaskNews(
+        kind="state", seq=seq, at=now, id=task.spec.id, agent=task.spec.agent, state=_any(status.state),
+        attempt=status.attempt, progress=task.progress, note=task.note, reason=status.reason,
+    )  # fmt: skip
+
+
+def progress_fact(task: Task, now: float) -> TaskProgressed:
+    """What its worker told of a running task."""
+    return TaskProgressed(
+        id=task.spec.id, agent=task.spec.agent, attempt=task.status.attempt, at=now, progress=task.progress,
+        note=task.note,
     )  # fmt: skip
 
 

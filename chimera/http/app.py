@@ -23,6 +23,7 @@ from .general import General, PageEndpoint
 from .idempotency import Memory
 from .settings import BridgeSettings
 from .straight import PortApp
+from .streaming import StreamEndpoint, Streams
 
 
 class Methods:
@@ -57,6 +58,7 @@ def build_app(
     clock: Clock,
     token: str = "",
     events: EventSink = ignore_events,
+    streams: Streams | None = None,
 ) -> Starlette:
     """The ASGI application that serves one port.
 
@@ -69,11 +71,13 @@ def build_app(
         metrics: Where requests are counted, and what ``/metrics`` shows.
         clock: Time.
         token: The bearer token, see ``ensure_token``.
+        streams: Open streams, shared by the ports of a bridge.
         events: Takes ``access-log``, ``security-event`` and ``response-time``.
     """
     door = Door(settings, token, metrics)
     memory = Memory(clock, store, keep_s=settings.idempotency_keep_s)
-    desk = Desk(port, caller, probe, settings, door, memory, metrics, clock, events)
+    room = Streams() if streams is None else streams
+    desk = Desk(port, caller, probe, settings, door, memory, metrics, clock, events, room)
     return PortApp(desk, [*operation_routes(desk), *general_routes(desk)], _no_such_path)
 
 
@@ -83,7 +87,8 @@ def operation_routes(desk: Desk) -> list[Route]:
     for operation in OPERATIONS:
         if operation.port == desk.port:
             for face in operation.http:
-                paths.setdefault(face.path, {})[face.method] = OperationEndpoint(desk, operation, face)
+                make = StreamEndpoint if operation.streams else OperationEndpoint
+                paths.setdefault(face.path, {})[face.method] = make(desk, operation, face)
     return [Route(path, Methods(endpoints)) for path, endpoints in paths.items()]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Protocol, TypeVar
 
 from subjects import Request
@@ -22,6 +23,14 @@ class Caller(Protocol):
 
         Raises:
             ChimeraError: Any error of the closed list, ``LayerNotRunningError`` if nobody answers there.
+        """
+        ...
+
+    def stream(self, message: Request[R], *, timeout_s: float | None = None) -> AsyncIterator[R]:
+        """The typed elements of a streamed answer; closing the iterator ends it.
+
+        Raises (while it is read):
+            ChimeraError: As ``ask``.
         """
         ...
 

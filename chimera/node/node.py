@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -115,6 +115,10 @@ class Node:
         """Ask the actor that answers this operation, wherever it runs."""
         return await self.system.ask(message, timeout_s=timeout_s, trace=trace)
 
+    def stream(self, message: Request[Any], *, timeout_s: float | None = None) -> AsyncIterator[Any]:
+        """Stream from the actor that answers this operation, wherever it runs."""
+        return self.system.stream(message, timeout_s=timeout_s)
+
     async def readiness(self) -> dict[str, str]:
         """Check name to ``ok`` or what is wrong: each from a real round trip now."""
         return {"bus": await self._check_bus(), "store": await self._check_store(), "tree": self._check_tree()}
@@ -180,6 +184,7 @@ class Node:
             "bridge": ", ".join(self.http_urls().values()),
             "bus": self.parts.bus.statistics().url if self.parts.bus else "",
             "projector": "stream KPI into the store",
+            "historian": "stream TASKS into the store",
             "sandbox": f"{self.parts.sandbox.statistics().workers} worker processes" if self.parts.sandbox else "",
         }
         cell = self.system.cells.get(name)
