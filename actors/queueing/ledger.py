@@ -6,6 +6,8 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import msgspec
+
 from . import states
 from .policy import FairQueue
 from .records import Control, Dropped, Entry, Moved, New, Plan, Spec, Status, Took
@@ -14,8 +16,7 @@ DEAD_KEEP_S = 7 * 86_400.0
 """Dead letters are kept at least this long."""
 
 
-@dataclass(slots=True, eq=False)
-class Task:
+class Task(msgspec.Struct, eq=False, gc=False):
     """A task, and what is known of its running attempt."""
 
     spec: Spec

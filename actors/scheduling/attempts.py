@@ -14,6 +14,7 @@ from subjects.agent import Predict, Prediction
 from subjects.event import TaskStarted
 
 from .core import Core
+from .crew import Crew
 from .lanes import Lane
 
 _IDLE_S = 3600.0
@@ -38,6 +39,7 @@ class Attempts:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._crew = Crew(core.spawn, self._attempt)
 
     async def run(self) -> None:
         """Start what may be started, for ever."""
@@ -64,24 +66,22 @@ class Attempts:
         at = core.clock.time()
         core.move(task, states.started(task.status, at))
         task.beat_at, task.moved_at, task.progress, task.note = now, None, None, ""
-        core.spawn(self._attempt, task, task.status.attempt, lane)
+        self._crew.take((task, task.status.attempt, lane))
 
-    async def _attempt(self, task: Task, attempt: int, lane: Lane) -> None:
-        core, spec = self._core, task.spec
+    async def _attempt(self, job: tuple[Task, int, Lane], scope: anyio.CancelScope) -> None:
+        (task, attempt, lane), core = job, self._core
+        spec = task.spec
         fact = TaskStarted(id=spec.id, agent=spec.agent, attempt=attempt, at=core.clock.time())
-        scope = core.scopes[spec.id] = anyio.CancelScope()
-        answer: Prediction | ChimeraError | None = None
+        core.scopes[spec.id] = scope
         try:
             core.live("started", fact)
-            with scope:
-                answer = await self._ask(task, attempt)
+            answer = await self._ask(task, attempt)
         finally:
             lane.in_flight -= 1
             if core.scopes.get(spec.id) is scope:
                 del core.scopes[spec.id]
             core.pump.ring()
-        if answer is not None:
-            self._settle(spec.id, attempt, lane, answer)
+        self._settle(spec.id, attempt, lane, answer)
 
     async def _ask(self, task: Task, attempt: int) -> Prediction | ChimeraError:
         core, spec = self._core, task.spec

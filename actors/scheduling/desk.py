@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,7 +22,6 @@ from .journal import Group
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 _PRIORITY = {name: level for level, name in enumerate(LEVELS)}
 _CALLBACKS = ("_INBOX.", "_INBOX_client.", "_INBOX_operator.", "chimera.callback.")
-_ONE = frozenset(NewTask.__struct_fields__)
 
 
 class Desk:
@@ -45,7 +43,7 @@ class Desk:
         single = not message.tasks
         if single and message.input is None:
             raise BadMessageError("neither 'input' nor 'tasks' is given", hint="see the example of this operation")
-        tasks = [_alone(message)] if single else message.tasks
+        tasks = [message] if single else message.tasks
         groups: list[Group] = []
         receipts: list[Receipt] = []
         for task in tasks:
@@ -65,14 +63,14 @@ class Desk:
             accepted=len(receipts) - refused - duplicates, duplicates=duplicates, refused=refused, receipts=receipts
         )
 
-    def take(self, task: NewTask, groups: list[Group], *, schedule: str = "") -> Receipt:
+    def take(self, task: NewTask | Submit, groups: list[Group], *, schedule: str = "") -> Receipt:
         """Take one task; its group is added to ``groups`` if it is new.
 
         Raises:
             ChimeraError: Why not.
         """
         core = self._core
-        spec = make_spec(task, core.clock.time(), schedule)
+        spec = make_spec(task, core.clock.time(), task.id or f"{core.rng.getrandbits(128):032x}", schedule)
         known = self._known(spec)
         if known is not None:
             return _receipt(known, duplicate=True)
@@ -197,8 +195,8 @@ class Desk:
         return found[: message.limit]
 
 
-def make_spec(task: NewTask, now: float, schedule: str = "") -> Spec:
-    """What is stored of a new task.
+def make_spec(task: NewTask | Submit, now: float, task_id: str, schedule: str = "") -> Spec:
+    """What is stored of a new task; ``task_id`` is its own, or one made for it.
 
     Raises:
         BadMessageError: If its callback is no subject of its own.
@@ -209,15 +207,11 @@ def make_spec(task: NewTask, now: float, schedule: str = "") -> Spec:
         )
     retries = task.retries
     return Spec(
-        task.id or uuid.uuid4().hex, task.agent, task.task, _encoder.encode(task.input), _PRIORITY[task.priority],
+        task_id, task.agent, task.task, _encoder.encode(task.input), _PRIORITY[task.priority],
         task.deadline, task.not_before, task.limit_s, retries.attempts, retries.first_s, retries.factor,
         retries.most_s, retries.jitter, task.key, tuple(sorted(task.labels.items())), task.callback, task.keep_s, now,
         schedule,
     )  # fmt: skip
-
-
-def _alone(message: Submit) -> NewTask:
-    return NewTask(**{name: getattr(message, name) for name in _ONE})
 
 
 def _receipt(task: Task, *, duplicate: bool = False) -> Receipt:
@@ -226,5 +220,5 @@ def _receipt(task: Task, *, duplicate: bool = False) -> Receipt:
     return Receipt(id=task.spec.id, state=state, duplicate=duplicate)
 
 
-def _refused(task: NewTask, error: ChimeraError) -> Receipt:
+def _refused(task: NewTask | Submit, error: ChimeraError) -> Receipt:
     return Receipt(id=task.id, state="refused", code=error.code, detail=error.detail, retry_after_s=error.retry_after_s)

@@ -16,6 +16,7 @@ Why it is built this way:
 
 from __future__ import annotations
 
+import asyncio
 import math
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -65,7 +66,7 @@ class Group:
     def __init__(self) -> None:
         self.packed: list[bytes] = []
         self.size = 0
-        self.stored = anyio.Event()
+        self.stored = asyncio.Event()  # anyio's makes whoever waits for what is stored already wait a round
         self.lost = False
         self.then: list[Callable[[], None]] = []
 
