@@ -115,7 +115,7 @@ def _contradicted(seen: Evidence) -> Any:
                 yield f"{promise.id}: {told} was told, it is {seen.views[promise.id]}"
     for task, end in seen.history.ends.items():
         if task in seen.views and seen.views[task][:2] != (end.state, end.attempt):
-            yield f"{task}: the log ends with {end.state}, it is {seen.views[task][0]}"
+            yield f"{task}: the log ends with {(end.state, end.attempt)}, it is {seen.views[task][:2]}"
 
 
 def _projected(seen: Evidence) -> Any:
