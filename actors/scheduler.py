@@ -18,19 +18,20 @@ from actors.queueing.admission import Capacity
 from actors.queueing.ledger import Ledger
 from actors.queueing.records import Took
 from actors.scheduling.alarm import Alarm
+from actors.scheduling.archive import Archive
 from actors.scheduling.attempts import Attempts
 from actors.scheduling.audience import Audience
 from actors.scheduling.clockwork import Clockwork
 from actors.scheduling.core import Core, Policy
 from actors.scheduling.desk import Desk
+from actors.scheduling.health import health_of
 from actors.scheduling.herald import Herald
 from actors.scheduling.journal import Journal, stream_spec
+from actors.scheduling.letters import LetterRules, Letters
 from actors.scheduling.plans import Plans
 from actors.scheduling.views import (
     dead_page,
-    depths,
-    oldest_age_s,
-    page_of,
+    fitting,
     progress_fact,
     queue_view,
     state_news,
@@ -41,9 +42,11 @@ from chimera import Actor, handles
 from chimera.bus.contract import Bus, Delivery
 from chimera.errors import ChimeraError, RestartingError
 from chimera.ref import Ref
+from chimera.store import Store
 from chimera.wire import decode
 from subjects import Request
 from subjects.control import BEAT, Beat
+from subjects.dead import GetLetter, ListDead, Revive, Revived
 from subjects.news import TaskNews, WatchTasks
 from subjects.scheduler import (
     AgentLimits,
@@ -53,7 +56,6 @@ from subjects.scheduler import (
     GetQueue,
     GetTask,
     LimitAgent,
-    ListDead,
     ListSchedules,
     ListStuck,
     ListTasks,
@@ -62,8 +64,6 @@ from subjects.scheduler import (
     QueueView,
     ReportProgress,
     Resume,
-    Revive,
-    Revived,
     Schedule,
     SchedulePage,
     SchedulerHealth,
@@ -91,10 +91,15 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
         policy: What the operator decides.
         disk: A folder on the disk that holds the log, if it is on this machine.
         replicas: Copies of the log.
+        store: Has the history, which the historian writes.
     """
 
-    def __init__(self, *, bus: Bus, policy: Policy | None = None, disk: Path | None = None, replicas: int = 1) -> None:
+    def __init__(
+        self, *, bus: Bus, policy: Policy | None = None, disk: Path | None = None, replicas: int = 1,
+        store: Store | None = None,
+    ) -> None:  # fmt: skip
         self._bus, self._policy, self._disk, self._replicas = bus, policy or Policy(), disk, replicas
+        self._store = store
         self._leader = ""
 
     @staticmethod
@@ -103,9 +108,12 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
         settings = parts.settings
         own = settings.scheduler
         room = Capacity(own.queue_max, own.queue_bytes, own.disk_bytes)
+        letters = LetterRules(own.dead_age_s, own.dead_max, own.dead_bytes)
+        hold = settings.nats.max_file_bytes // 8
         return {
             "bus": parts.need("bus"),
-            "policy": Policy(room=room, keep_finished=own.keep_max),
+            "policy": Policy(room=room, keep_finished=own.keep_max, letters=letters, hold_bytes=hold),
+            "store": parts.store,
             "disk": None if settings.nats.url else settings.node.data,
         }
 
@@ -138,6 +146,8 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
         """One task, at once or at its end."""
         if not await self._speaks():
             return await self._pass_on(message, message.wait_ms / 1e3 + 5.0)
+        if message.id not in self._core.ledger.tasks:
+            return await self._archive.task(message)
         task = self._desk.find(message.id)
         if message.wait_ms and not states.is_final(task.status.state):
             await self._core.ended(message.id, message.wait_ms / 1e3)
@@ -145,12 +155,15 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
             await self._core.journal.barrier()
         await self._core.journal.confirm()
         await self._core.settled(message.id)
-        return task_view(self._desk.find(message.id), self.ctx.clock.time(), whole=True)
+        view = task_view(self._desk.find(message.id), self.ctx.clock.time(), whole=True)
+        return await self._archive.with_changes(view, message)
 
     @handles
     async def tasks(self, message: ListTasks) -> TaskPage:
         """Tasks by filter."""
-        return page_of(self._core, message) if await self._speaks() else await self._pass_on(message)
+        if not await self._speaks():
+            return await self._pass_on(message)
+        return await self._archive.page(message, fitting(self._core, message))
 
     @handles
     async def cancel(self, message: CancelTask) -> TaskView:
@@ -198,6 +211,13 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
     async def dead(self, message: ListDead) -> TaskPage:
         """Dead letters."""
         return dead_page(self._core, message) if await self._speaks() else await self._pass_on(message)
+
+    @handles
+    async def letter(self, message: GetLetter) -> TaskView:
+        """One dead letter."""
+        if not await self._speaks():
+            return await self._pass_on(message)
+        return task_view(self._desk.find_dead(message.id), self.ctx.clock.time(), whole=True)
 
     @handles
     async def revive(self, message: Revive) -> Revived:
@@ -256,18 +276,7 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
         """How the scheduler does."""
         if not await self._speaks():
             return await self._pass_on(message)
-        core, control = self._core, self._core.ledger.control
-        checks = {"log": f"fail: {core.journal.trouble}" if core.journal.trouble else "ok"}
-        stuck = len(stuck_tasks(core))
-        checks["stuck"] = f"warn: {stuck} tasks do not get on" if stuck else "ok"
-        checks["dead"] = f"warn: {len(core.ledger.dead)} dead letters" if core.ledger.dead else "ok"
-        verdicts = {text.partition(":")[0] for text in checks.values()}
-        return SchedulerHealth(
-            status="fail" if "fail" in verdicts else "warn" if "warn" in verdicts else "pass", node=self.ctx.node,
-            leader=self._leader, epoch=core.ledger.epoch, depth=depths(core), oldest_age_s=oldest_age_s(core),
-            in_flight=len(core.ledger.running), consumers=sum(lane.aimd.limit for lane in core.lanes),
-            paused=control.paused, draining=control.draining, checks=checks,
-        )  # fmt: skip
+        return health_of(self._core, leader=self._leader, alarms={})
 
     # -- leading and following -----------------------------------------------------------------------------------------
 
@@ -305,18 +314,23 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
                 return
 
     def _make_core(self) -> None:
-        ctx, clock = self.ctx, self.ctx.clock
+        ctx, clock, ledger = self.ctx, self.ctx.clock, Ledger(self._policy.keep_finished)
+        letters = Letters(
+            self._bus, clock, ledger, ctx.event, rules=self._policy.letters, replicas=self._replicas
+        )  # fmt: skip
         self._core = Core(
             bus=self._bus, clock=clock, rng=ctx.rng, journal=Journal(self._bus, clock),
-            ledger=Ledger(self._policy.keep_finished), policy=self._policy, node=ctx.node, ask=ctx.ask,
+            ledger=ledger, policy=self._policy, node=ctx.node, ask=ctx.ask,
             spawn=ctx.spawn, report=ctx.event, pump=Alarm(clock), ticker=Alarm(clock),
-            herald=Herald(self._bus, clock, ctx.event), audience=Audience(clock),
+            herald=Herald(self._bus, clock, ctx.event), audience=Audience(clock), letters=letters,
         )  # fmt: skip
+        self._archive = Archive(self._store, ledger, clock)
         self._desk = Desk(self._core)
         self._plans = Plans(self._core, self._desk)
 
     async def _lead(self) -> None:
         core, clock = self._core, self.ctx.clock
+        core.letters.note()
         core.ledger.settle(clock.time())
         core.lanes.govern(core.ledger.control, clock.monotonic())
         lost = list(core.ledger.running.values())
@@ -325,8 +339,8 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
             core.move(task, states.failed(task.status, task.spec, clock.time(), "lost", why, wait_s=0.0, again=True))
         self._beats = await self._bus.subscribe(BEAT, self._on_beat)
         self._leader, core.audience.epoch = self.ctx.node, core.ledger.epoch
-        self._clockwork = Clockwork(core, self._plans, self._disk)
-        for work in (core.journal.run, core.herald.run, Attempts(core).run, self._clockwork.run):
+        self._clockwork = Clockwork(core, self._plans, self._archive, self._disk)
+        for work in (core.journal.run, core.herald.run, core.letters.run, Attempts(core).run, self._clockwork.run):
             self.ctx.spawn(work)
         self.ctx.event(
             "leader-took", f"epoch {core.ledger.epoch}: {core.ledger.unfinished} unfinished tasks, {len(lost)} lost",

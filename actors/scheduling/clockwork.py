@@ -13,6 +13,7 @@ from actors.queueing.retry import backoff_s
 from actors.queueing.stuck import Running, signals
 from chimera.errors import ChimeraError, RestartingError
 
+from .archive import Archive
 from .core import Core
 from .plans import Plans
 
@@ -29,11 +30,13 @@ class Clockwork:
     Args:
         core: Shared state.
         plans: The schedules.
+        archive: Knows what the history has seen of the log.
         disk: A folder on the disk that holds the log, if it is on this machine.
     """
 
-    def __init__(self, core: Core, plans: Plans, disk: Path | None) -> None:
-        self._core, self._plans, self._disk = core, plans, disk
+    def __init__(self, core: Core, plans: Plans, archive: Archive, disk: Path | None) -> None:
+        self._core, self._plans, self._archive, self._disk = core, plans, archive, disk
+        self._held, self._seen = False, 0
         self._kept_at = 0.0
         self._offset = core.clock.time() - core.clock.monotonic()
 
@@ -111,14 +114,33 @@ class Clockwork:
             core.disk_free = room.f_bavail * room.f_frsize
         if core.journal.messages > COMPACT_MESSAGES + len(core.ledger.tasks) // 4:
             try:
-                await self.compact()
+                needed = await self._needed()
+                if needed - core.journal.first_seq > core.journal.messages // 2:
+                    await self.compact(needed)
             except ChimeraError as error:
                 core.report("data-access", f"the log could not be compacted: {error.detail}", level="warning")
 
-    async def compact(self) -> None:
-        """Write all that lives again, wait until it is stored, then purge everything before it."""
+    async def _needed(self) -> int:
+        """From which message on the history still needs the log; it is left alone up to a bound."""
+        core, journal, most = self._core, self._core.journal, self._core.policy.hold_bytes
+        try:
+            seen = await self._archive.projected()
+        except ChimeraError:
+            seen = self._seen
+        self._seen = journal.last_seq if seen is None else seen
+        behind = journal.last_seq - self._seen
+        over = journal.bytes > most and behind > journal.messages // 2
+        if over and not self._held:
+            why = f"the store is {behind} messages behind, the log has {journal.bytes} bytes: history will be missing"
+            core.report("log-compacted", why, level="error", behind=behind)
+        self._held = over
+        return journal.last_seq + 1 if over else self._seen + 1
+
+    async def compact(self, needed: int | None = None) -> None:
+        """Write all that lives again, wait until it is stored, then purge everything before it, up to ``needed``."""
         core = self._core
         cut = core.journal.last_seq + 1
+        cut = cut if needed is None else min(cut, needed)
         for entry in core.ledger.entries():
             core.journal.write(pack(entry))
         names = list(core.ledger.tasks)

@@ -24,6 +24,7 @@ from .audience import Audience, Fact
 from .herald import Herald
 from .journal import Group, Journal
 from .lanes import Lanes
+from .letters import LetterRules, Letters
 
 LIVE = "chimera.live.scheduler"
 """Facts about tasks as they happen: core NATS, at most once. The log is the truth."""
@@ -39,6 +40,8 @@ class Policy:
         keep_finished: Final tasks kept at most.
         rescue: End attempts that give no sign of life, and try again.
         waiters: Callers that may wait for a task's end at once.
+        letters: How dead letters are kept.
+        hold_bytes: So large the log may become while the history, which is behind, still needs it.
     """
 
     room: Capacity = field(default_factory=Capacity)
@@ -46,6 +49,8 @@ class Policy:
     keep_finished: int = 20_000
     rescue: bool = True
     waiters: int = 384
+    letters: LetterRules = field(default_factory=LetterRules)
+    hold_bytes: int = 1 << 30
 
 
 @dataclass(slots=True)
@@ -56,6 +61,7 @@ class Core:
         ask: Asks an actor: how an attempt reaches its agent.
         report: Writes to the event log.
         herald: Tells others.
+        letters: The dead.
         audience: Who watches tasks through the leader.
         pump: Rung when something may start.
         ticker: Rung when something is due earlier than thought.
@@ -77,6 +83,7 @@ class Core:
     ticker: Alarm
     herald: Herald
     audience: Audience
+    letters: Letters
     lanes: Lanes = field(default_factory=Lanes)
     scopes: dict[str, anyio.CancelScope] = field(default_factory=dict[str, anyio.CancelScope])
     waiters: dict[str, list[anyio.Event]] = field(default_factory=dict[str, list[anyio.Event]])
@@ -168,4 +175,5 @@ class Core:
             output = msgspec.msgpack.decode(status.output) if status.output else None
             self.herald.tell(task.spec.callback, msgspec.structs.replace(fact, output=output))
         if status.state == "dead":
+            self.letters.write(task.spec, status)
             self.report("task-dead", f"{task.spec.id}: {status.reason}", level="warning", agent=task.spec.agent)

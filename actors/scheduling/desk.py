@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -12,12 +13,14 @@ from actors.queueing.admission import Load, refusal
 from actors.queueing.ledger import Task
 from actors.queueing.records import LEVELS, Control, New, Spec, Status
 from chimera.errors import BadMessageError, ChimeraError, ConflictError, NotFoundError
+from subjects.dead import Revive
 from subjects.event import TaskSubmitted
-from subjects.scheduler import LimitAgent, Receipt, Revive, Submit, Submitted
+from subjects.scheduler import LimitAgent, Receipt, Submit, Submitted
 from subjects.task import NewTask
 
 from .core import Core
 from .journal import Group
+from .views import dead_tasks
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 _PRIORITY = {name: level for level, name in enumerate(LEVELS)}
@@ -80,7 +83,7 @@ class Desk:
             raise error
         status = states.submitted(spec, now)
         fact = TaskSubmitted(id=spec.id, agent=spec.agent, priority=task.priority, at=now)
-        group = core.record(New(spec, status), lambda: core.live("submitted", fact))
+        group = core.record(New(spec, status), lambda: self._taken(fact))
         if not groups or groups[-1] is not group:
             groups.append(group)
         core.lanes.get(spec.agent, core.clock.monotonic()).arrived.add(core.clock.monotonic())
@@ -109,11 +112,12 @@ class Desk:
             ConflictError: If it is not dead, or another unfinished task has its key.
         """
         core, now = self._core, self._core.clock.time()
-        chosen = [self._dead_one(message.id)] if message.id else self._dead_many(message)
+        chosen = [self.find_dead(message.id)] if message.id else self._dead_many(message)
         groups: dict[str, Group] = {}
         for task in chosen:
             if not self._is_superseded(task, alone=bool(message.id)):
-                groups[task.spec.id] = core.record(New(task.spec, states.revived(task.status, now)))
+                stored = partial(core.letters.answer, task.spec.id)
+                groups[task.spec.id] = core.record(New(task.spec, states.revived(task.status, now)), stored)
         core.pump.ring()
         for group in groups.values():
             await group.wait()
@@ -152,6 +156,23 @@ class Desk:
             raise NotFoundError(f"no task '{task_id}' is known", hint="finished tasks are kept for their keep_s")
         return task
 
+    def find_dead(self, task_id: str) -> Task:
+        """A dead task, also if only its letter remembers it.
+
+        Raises:
+            NotFoundError: If nothing does.
+            ConflictError: If it is not dead.
+        """
+        letter = self._core.letters.find(task_id) if task_id not in self._core.ledger.tasks else None
+        task = letter or self.find(task_id)
+        if task.status.state != "dead":
+            raise ConflictError(f"task '{task_id}' is {task.status.state}, not dead")
+        return task
+
+    def _taken(self, fact: TaskSubmitted) -> None:
+        self._core.live("submitted", fact)
+        self._core.letters.answer(fact.id)
+
     def _known(self, spec: Spec) -> Task | None:
         ledger = self._core.ledger
         known = ledger.tasks.get(spec.id)
@@ -171,28 +192,20 @@ class Desk:
             run_s=(lane.quantile(0.95) or 0.0) if spec.deadline else 0.0, draining=ledger.control.draining,
         )  # fmt: skip
 
-    def _dead_one(self, task_id: str) -> Task:
-        task = self.find(task_id)
-        if task.status.state != "dead":
-            raise ConflictError(f"task '{task_id}' is {task.status.state}, not dead")
-        return task
-
     def _is_superseded(self, task: Task, *, alone: bool) -> bool:
-        holder = self._core.ledger.keys.get(task.spec.key) if task.spec.key else None
+        """True if another unfinished task has its key by now; said to the caller if that is all it asked for."""
+        ledger = self._core.ledger
+        holder = ledger.keys.get(task.spec.key) if task.spec.key else None
         if holder is not None and alone:
-            raise ConflictError(
-                f"task '{holder}' has key '{task.spec.key}' now", hint="revive this one when that has ended"
-            )
+            raise ConflictError(f"the unfinished task '{holder}' has key '{task.spec.key}'", hint="wait for its end")
         return holder is not None
 
     def _dead_many(self, message: Revive) -> Iterable[Task]:
-        if not (message.agent or message.reason or message.every):
-            raise BadMessageError("give an id, an agent or a reason", hint="or every=true, to revive all there are")
-        found = [
-            task for task in self._core.ledger.dead.values()
-            if (not message.agent or task.spec.agent == message.agent) and message.reason in task.status.reason
-        ]  # fmt: skip
-        return found[: message.limit]
+        if not (message.agent or message.reason or message.label or message.every):
+            raise BadMessageError(
+                "give an id, an agent, a reason or a label", hint="or every=true, to revive all there are"
+            )
+        return dead_tasks(self._core, message)[: message.limit]
 
 
 def make_spec(task: NewTask | Submit, now: float, task_id: str, schedule: str = "") -> Spec:

@@ -107,6 +107,7 @@ class Journal:
         self._wake = anyio.Event()
         self.last_seq = 0
         self.messages = 0
+        self.bytes = 0
         self.trouble = ""
         self.appended = 0
         self.entries = 0
@@ -117,7 +118,7 @@ class Journal:
         Raises:
             UnavailableError: If a message is none of ours: nothing may be guessed about tasks.
         """
-        self.last_seq = self.messages = 0
+        self.last_seq = self.messages = self.bytes = 0
         async with self._bus.read(STREAM) as messages:
             async for message in messages:
                 try:
@@ -127,6 +128,7 @@ class Journal:
                     raise UnavailableError(f"message {message.seq} of {STREAM} can't be read: {error}") from error
                 self.last_seq = message.seq
                 self.messages += 1
+                self.bytes += len(message.data)
 
     async def take_lead(self, entry: Entry) -> bool:
         """Append ``entry`` as the next message; false if somebody else was faster: read again."""
@@ -246,10 +248,17 @@ class Journal:
         self._groups.clear()
         self._wake.set()
 
+    @property
+    def first_seq(self) -> int:
+        """Where the log begins."""
+        return self.last_seq - self.messages + 1
+
     async def purge(self, before_seq: int) -> None:
         """Drop the messages that the entries written since have made superfluous."""
         await self._bus.purge(STREAM, before_seq=before_seq)
-        self.messages = self.last_seq - before_seq + 1
+        left = self.last_seq - before_seq + 1
+        self.bytes = self.bytes * left // max(1, self.messages)
+        self.messages = left
 
     async def _append(self, data: bytes, *, patient: bool) -> None:
         self._storing = True
@@ -279,6 +288,7 @@ class Journal:
         self.trouble, self._known_at = "", began
         self.last_seq = stored.seq
         self.messages += 1
+        self.bytes += len(data)
         self.appended += 1
 
     def _describe(self, error: ChimeraError, started: float) -> str:
