@@ -18,7 +18,7 @@ from actors.execution.judging import Judge
 from actors.execution.layers import Layer
 from actors.execution.measure import AgentMeter, MetricsMeter, NoMeter
 from actors.execution.outcomes import Outbox
-from actors.execution.projection import AgentProjection
+from actors.execution.projection import AgentProjection, AgentsPart
 from actors.execution.proposals import deploy_of
 from actors.execution.releases import ReleaseBook
 from actors.execution.runtime import Fleet, Surroundings
@@ -115,6 +115,11 @@ class Agent(Actor, name="agent", mailbox=1024, concurrency=256, layer="execution
             "meter": MetricsMeter(parts.metrics),
             "shipped": [(guest.manifest, guest.module) for guest in guests],
         }
+
+    @staticmethod
+    def projections(bus: Bus, store: Store) -> list[AgentsPart]:
+        """What ``chimera rebuild`` makes again."""
+        return [AgentsPart(bus, store)]
 
     async def on_start(self) -> None:
         """Declare the streams, open the book, enter what was shipped, load every live agent."""

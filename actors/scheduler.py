@@ -26,7 +26,7 @@ from actors.scheduling.core import Core, Policy
 from actors.scheduling.desk import Desk
 from actors.scheduling.health import health_of
 from actors.scheduling.herald import Herald
-from actors.scheduling.journal import Journal, stream_spec
+from actors.scheduling.journal import STREAM, Journal, stream_spec
 from actors.scheduling.letters import LetterRules, Letters
 from actors.scheduling.plans import Plans
 from actors.scheduling.views import (
@@ -77,6 +77,7 @@ from subjects.scheduler import (
 from subjects.task import TaskPage, TaskView
 
 if TYPE_CHECKING:
+    from chimera.node.guard import Guard
     from chimera.node.parts import Parts
 
 R = TypeVar("R")
@@ -91,15 +92,16 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
         policy: What the operator decides.
         disk: A folder on the disk that holds the log, if it is on this machine.
         replicas: Copies of the log.
+        guard: Knows how far the log was.
         store: Has the history, which the historian writes.
     """
 
     def __init__(
         self, *, bus: Bus, policy: Policy | None = None, disk: Path | None = None, replicas: int = 1,
-        store: Store | None = None,
+        store: Store | None = None, guard: Guard | None = None,
     ) -> None:  # fmt: skip
         self._bus, self._policy, self._disk, self._replicas = bus, policy or Policy(), disk, replicas
-        self._store = store
+        self._store, self._guard = store, guard
         self._leader = ""
 
     @staticmethod
@@ -114,6 +116,7 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
             "bus": parts.need("bus"),
             "policy": Policy(room=room, keep_finished=own.keep_max, letters=letters, hold_bytes=hold),
             "store": parts.store,
+            "guard": parts.guard,
             "disk": None if settings.nats.url else settings.node.data,
         }
 
@@ -276,7 +279,7 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
         """How the scheduler does."""
         if not await self._speaks():
             return await self._pass_on(message)
-        return health_of(self._core, leader=self._leader, alarms={})
+        return health_of(self._core, leader=self._leader, alarms=self._guard.marks.texts if self._guard else {})
 
     # -- leading and following -----------------------------------------------------------------------------------------
 
@@ -303,6 +306,7 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
             core = self._core
             async for entry in core.journal.replay():
                 core.ledger.restore(entry)
+            self._hold_against_mark(core.ledger.epoch)
             if core.ledger.leader not in free and core.ledger.epoch != gone:
                 self._leader = core.ledger.leader
                 await self.ctx.watch(self.ctx.ref("scheduler", node=self._leader))
@@ -310,8 +314,14 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
             took = Took(core.ledger.epoch + 1, self.ctx.node, self.ctx.clock.time())
             if await core.journal.take_lead(took):
                 core.ledger.restore(took)
+                self._hold_against_mark(took.epoch)
                 await self._lead()
                 return
+
+    def _hold_against_mark(self, epoch: int) -> None:
+        """An older copy of the log that was written on is known by its epoch."""
+        if self._guard is not None:
+            self._guard.went_back(STREAM, epoch)
 
     def _make_core(self) -> None:
         ctx, clock, ledger = self.ctx, self.ctx.clock, Ledger(self._policy.keep_finished)

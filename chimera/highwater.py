@@ -7,7 +7,6 @@ happened: sequences are used a second time. Nobody but us can notice, and only b
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -38,12 +37,16 @@ class WentBack(msgspec.Struct, frozen=True, kw_only=True):
     at: float
 
     @property
+    def lost(self) -> int:
+        """Messages that are missing at its end; at least 1, also where an older copy was written on."""
+        return max(1, self.mark.seq - self.found.seq)
+
+    @property
     def detail(self) -> str:
         """What happened, and what to do."""
-        lost = self.mark.seq - self.found.seq
         what = (
-            f"its last {lost} acknowledged messages are gone (it ends at {self.found.seq}, it was at {self.mark.seq})"
-            if lost > 0
+            f"its last {self.lost} acknowledged messages are gone (it is at {self.found.seq}, was at {self.mark.seq})"
+            if self.mark.seq > self.found.seq
             else f"it is an older copy that was written on (epoch {self.found.epoch}, it was at {self.mark.epoch})"
         )
         return f"stream {self.stream} went back: {what}; {WHAT_TO_DO}"
@@ -75,7 +78,7 @@ class HighWater:
         """Stream to what happened and what to do."""
         return {stream: alarm.detail for stream, alarm in self._alarms.items()}
 
-    def known(self) -> Iterable[str]:
+    def known(self) -> tuple[str, ...]:
         """Streams with a mark."""
         return tuple(self._marks)
 

@@ -46,6 +46,10 @@ class Probe(Protocol):
         """The node's name."""
         ...
 
+    def alarms(self) -> dict[str, str]:
+        """What is wrong though requests can be served, by what it is about."""
+        ...
+
     def is_ready(self) -> bool:
         """True once the node has started and until it drains."""
         ...

@@ -92,6 +92,7 @@ CATALOGUE: tuple[Metric, ...] = (
     _gauge("chimera_store_pool_connections", "Connections to the database by state: busy or idle", "state"),
     _gauge("chimera_store_pool_max_connections", "Most connections that work is given"),
     _counter("chimera_store_pool_waits_total", "Operations that had to wait for a connection"),
+    _gauge("chimera_stream_lost_messages", "Acknowledged messages by which a stream has gone back", "stream"),
     _counter("chimera_store_losses_total", "Times the database was lost"),
     # the process
     _gauge("chimera_process_resident_memory_bytes", "Resident memory of this process"),

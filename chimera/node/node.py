@@ -127,6 +127,11 @@ class Node:
         """The node's name."""
         return self.system.node
 
+    def alarms(self) -> dict[str, str]:
+        """What is wrong though requests can be served: streams that went back."""
+        guard = self.parts.guard
+        return guard.marks.texts if guard is not None else {}
+
     def is_ready(self) -> bool:
         """True once the node has started and until it drains."""
         return self._ready and not self._draining
@@ -184,6 +189,7 @@ class Node:
             "bridge": ", ".join(self.http_urls().values()),
             "bus": self.parts.bus.statistics().url if self.parts.bus else "",
             "projector": "stream KPI into the store",
+            "high-water": "watches that no stream goes back",
             "historian": "stream TASKS into the store",
             "sandbox": f"{self.parts.sandbox.statistics().workers} worker processes" if self.parts.sandbox else "",
         }

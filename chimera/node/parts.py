@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from chimera.sandbox.contract import Sandbox
     from chimera.store.contract import Store
 
+    from .guard import Guard
+
 Assemble = Callable[["Parts"], dict[str, Any]]
 """``Actor.assemble``: the constructor's arguments, made from the parts when the actor is started."""
 
@@ -32,6 +34,7 @@ class Parts:
     bus: Bus | None = None
     store: Store | None = None
     sandbox: Sandbox | None = None
+    guard: Guard | None = None
 
     def need(self, name: str) -> Any:
         """A part that must have been opened before.

@@ -15,7 +15,10 @@ from chimera.system import System
 from .parts import Parts
 
 if TYPE_CHECKING:
+    from chimera.bus.contract import Bus
     from chimera.server import EmbeddedServer
+
+    from .guard import Guard
 
 KPI_STREAM = "KPI"
 
@@ -81,6 +84,7 @@ class Services:
         return {
             "nats-server": self._make_server,
             "bus": lambda: Hosted(self._system, self.open_bus, opened=self._system.attach, closing=self._system.detach),
+            "high-water": self._make_guard,
             "store": lambda: Hosted(self._system, self._open_store, opened=self._take_store),
             "sandbox": lambda: Hosted(self._system, self._open_sandbox, opened=self._take_sandbox),
             "projector": lambda: Hosted(self._system, _nothing, run=self._project),
@@ -104,19 +108,15 @@ class Services:
         Raises:
             BadSettingError: If its settings can't work; the detail names the one.
         """
-        from chimera.bus.nats import NatsBus
-
-        nats, node = self._parts.settings.nats, self._parts.settings.node
-        common: dict[str, Any] = {"name": f"chimera-{node.name}", "clock": self._parts.clock, "rng": self._parts.rng}
-        if not nats.url:
-            server = self._need_server()
-            seed = server.seed_path("runtime").read_text().strip()
-            self._parts.bus = NatsBus(server.url, seed=seed, inbox_prefix=server.inbox_prefix("runtime"), **common)
+        settings = self._parts.settings
+        common: dict[str, Any] = {
+            "name": f"chimera-{settings.node.name}", "clock": self._parts.clock, "rng": self._parts.rng
+        }  # fmt: skip
+        if settings.nats.url:
+            self._parts.bus = foreign_bus(settings, **common)
         else:
-            credentials = Path(nats.credentials) if nats.credentials else None
-            servers = nats.url.split(",")
-            common["inbox_prefix"] = _inbox_prefix(nats.inbox_prefix)
-            self._parts.bus = NatsBus(servers, seed=_seed(nats.seed_file), credentials=credentials, **common)
+            server = self._need_server()
+            self._parts.bus = own_bus(server, server.url, **common)
         self._parts.bus.on_state(self._bus_moved)
         return self._parts.bus
 
@@ -129,6 +129,14 @@ class Services:
         if self.server is None:
             raise BadSettingError("the tree has no nats-server before the bus", hint="set nats.url, or add nats-server")
         return self.server
+
+    def _make_guard(self) -> Guard:
+        from .guard import Guard
+
+        parts = self._parts
+        folder, events = parts.settings.node.data, self._system.events
+        parts.guard = Guard(lambda: parts.need("bus"), folder, parts.clock, events, every_s=_marks_s(parts.settings))
+        return parts.guard
 
     # -- the store, the sandbox, the projector -------------------------------------------------------------------------
 
@@ -176,6 +184,29 @@ class _nothing:  # noqa: N801 - an empty context manager under the name it is us
     async def __aenter__(self) -> None: ...
 
     async def __aexit__(self, *_: object) -> None: ...
+
+
+def _marks_s(settings: Settings) -> float:
+    """SD cards are written to less often."""
+    return 30.0 if settings.nats.durability == "wear" else 2.0
+
+
+def own_bus(server: EmbeddedServer, url: str, **common: Any) -> Bus:
+    """A bus to the server of this data folder, as the node itself, not yet connected."""
+    from chimera.bus.nats import NatsBus
+
+    seed = server.seed_path("runtime").read_text().strip()
+    return NatsBus(url, seed=seed, inbox_prefix=server.inbox_prefix("runtime"), **common)
+
+
+def foreign_bus(settings: Settings, **common: Any) -> Bus:
+    """A bus to the server at ``nats.url``, not yet connected."""
+    from chimera.bus.nats import NatsBus
+
+    nats = settings.nats
+    credentials = Path(nats.credentials) if nats.credentials else None
+    prefix, seed = _inbox_prefix(nats.inbox_prefix), _seed(nats.seed_file)
+    return NatsBus(nats.url.split(","), seed=seed, credentials=credentials, inbox_prefix=prefix, **common)
 
 
 def server_settings(settings: Settings) -> Any:

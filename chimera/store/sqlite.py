@@ -263,7 +263,10 @@ def _size(path: Path) -> int:
 
 
 def _check_integrity(connection: sqlite3.Connection, path: Path) -> None:
-    found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(3)")]
+    try:
+        found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(3)")]
+    except sqlite3.DatabaseError as error:  # so damaged that it can't be checked
+        found = [str(error)]
     if found != ["ok"]:
         raise StartError(
             f"{path} is damaged: {'; '.join(found)}",

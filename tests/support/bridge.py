@@ -132,6 +132,10 @@ class FakeProbe:
         """The checks."""
         return dict(self.checks)
 
+    def alarms(self) -> dict[str, str]:
+        """None."""
+        return {}
+
     def node(self) -> str:
         """A name."""
         return "test-node"
