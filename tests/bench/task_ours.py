@@ -89,7 +89,8 @@ class Asker:
             nonlocal done
             for number in left:
                 payload = number.to_bytes(8, "big") + b"x" * (SIZE - 8)
-                done += await self.ask(payload) == payload
+                if await self.ask(payload) == payload:
+                    done += 1
 
         with anyio.fail_after(_PATIENCE_S):
             async with anyio.create_task_group() as group:
@@ -113,9 +114,10 @@ def _document(payload: bytes) -> dict[str, Any]:
 async def main() -> None:
     """Connect, then obey."""
     url, role = sys.argv[1:]
+    node = "bench-asker" if role == "asker" else "bench-worker"  # to start again is to come back by the same name
     async with AsyncExitStack() as stack:
-        bus = await stack.enter_async_context(NatsBus(url, name=f"bench-{role}"))
-        system = await stack.enter_async_context(System(bus, node=f"bench-{role}"))
+        bus = await stack.enter_async_context(NatsBus(url, name=node))
+        system = await stack.enter_async_context(System(bus, node=node))
         if role == "worker":
             await system.spawn(Doer)
             await system.spawn(Scheduler, bus=bus)
