@@ -6,7 +6,7 @@ is written in the log itself, by the same compare-and-set that fences every appe
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -45,6 +45,7 @@ from chimera.ref import Ref
 from chimera.store import Store
 from chimera.wire import decode
 from subjects import Request
+from subjects.agent import Predict, Prediction
 from subjects.control import BEAT, Beat
 from subjects.dead import GetLetter, ListDead, Revive, Revived
 from subjects.news import TaskNews, WatchTasks
@@ -127,7 +128,7 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
         await self._open(ours=True)
 
     async def on_stop(self, reason: str) -> None:  # noqa: ARG002 - whatever the reason, the same is to do
-        """Let what was written be stored; attempts that run are begun again by whoever leads next."""
+        """Let what was written be stored; attempts that run are taken over by whoever leads next."""
         if self._leader == self.ctx.node:
             await self._beats.unsubscribe()
             with anyio.move_on_after(2.0), suppress(RestartingError):
@@ -330,7 +331,7 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
         )  # fmt: skip
         self._core = Core(
             bus=self._bus, clock=clock, rng=ctx.rng, journal=Journal(self._bus, clock),
-            ledger=ledger, policy=self._policy, node=ctx.node, ask=ctx.ask,
+            ledger=ledger, policy=self._policy, node=ctx.node, ask=ctx.ask, ask_at=self._ask_at,
             spawn=ctx.spawn, report=ctx.event, pump=Alarm(clock), ticker=Alarm(clock),
             herald=Herald(self._bus, clock, ctx.event), audience=Audience(clock), letters=letters,
         )  # fmt: skip
@@ -343,24 +344,25 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
         core.letters.note()
         core.ledger.settle(clock.time())
         core.lanes.govern(core.ledger.control, clock.monotonic())
-        lost = list(core.ledger.running.values())
-        for task in lost:
-            why = "the scheduler that had started it is gone"
-            core.move(task, states.failed(task.status, task.spec, clock.time(), "lost", why, wait_s=0.0, again=True))
+        self._attempts = attempts = Attempts(core)
+        orphans = list(core.ledger.running.values())
+        for task in orphans:
+            attempts.adoption.take(task)
         self._beats = await self._bus.subscribe(BEAT, self._on_beat)
         self._leader, core.audience.epoch = self.ctx.node, core.ledger.epoch
         self._clockwork = Clockwork(core, self._plans, self._archive, self._disk)
-        for work in (core.journal.run, core.herald.run, core.letters.run, Attempts(core).run, self._clockwork.run):
+        for work in (core.journal.run, core.herald.run, core.letters.run, attempts.run, self._clockwork.run):
             self.ctx.spawn(work)
         self.ctx.event(
-            "leader-took", f"epoch {core.ledger.epoch}: {core.ledger.unfinished} unfinished tasks, {len(lost)} lost",
+            "leader-took", f"epoch {core.ledger.epoch}: {core.ledger.unfinished} unfinished tasks, {len(orphans)} run",
             epoch=core.ledger.epoch, unfinished=core.ledger.unfinished,
         )  # fmt: skip
 
     def _on_beat(self, delivery: Delivery) -> None:
         """An agent's node says which jobs it works on."""
-        now = self.ctx.clock.monotonic()
-        for job in decode(delivery.data, Beat).jobs:
+        now, beat = self.ctx.clock.monotonic(), decode(delivery.data, Beat)
+        self._attempts.adoption.heard(beat.node, [*beat.jobs, *beat.done])
+        for job in beat.jobs:
             task_id, _, attempt = job.rpartition("-")
             task = self._core.ledger.running.get(task_id)
             if task is not None and str(task.status.attempt) == attempt:
@@ -384,6 +386,9 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
             if error.code == "not-running":
                 raise RestartingError("the scheduler changes its leader", retry_after_s=_RETRY_S) from error
             raise
+
+    async def _ask_at(self, node: str, message: Predict, *, timeout_s: float, leave: Callable[[], bool]) -> Prediction:
+        return await self.ctx.ref("agent", node=node).ask(message, timeout_s=timeout_s, leave=leave)
 
     def _leader_ref(self) -> Ref:
         if not self._leader:

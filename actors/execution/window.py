@@ -76,6 +76,16 @@ class AnswerWindow(Generic[T]):
         """Jobs under way."""
         return list(self._open)
 
+    def recent(self, age_s: float, most: int) -> list[str]:
+        """Jobs whose answer was kept in the last ``age_s`` seconds, newest first."""
+        oldest = self._now() - age_s
+        found: list[str] = []
+        for job_id in reversed(self._kept):
+            if self._kept[job_id].at < oldest or len(found) == most:
+                break
+            found.append(job_id)
+        return found
+
     async def once(
         self, job_id: str, fingerprint: bytes, deadline: float, run: Callable[[], Awaitable[Answer[T]]]
     ) -> tuple[Answer[T], bool]:

@@ -65,6 +65,7 @@ class Status(msgspec.Struct, frozen=True, array_like=True, gc=False):
         reason: Why it is final, if it did not succeed.
         output: The result, msgpack.
         release: The agent's release that made it.
+        losses: Attempts whose fate nobody knows; they do not count as ``used``, and have a bound of their own.
     """
 
     state: str
@@ -76,6 +77,7 @@ class Status(msgspec.Struct, frozen=True, array_like=True, gc=False):
     reason: str = ""
     output: bytes = b""
     release: int = 0
+    losses: int = 0
 
 
 class New(msgspec.Struct, frozen=True, array_like=True, tag="n", gc=False):

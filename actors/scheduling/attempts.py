@@ -10,17 +10,18 @@ from actors.queueing.ledger import Task
 from actors.queueing.records import Moved, pack
 from actors.queueing.retry import NEVER, NOT_BEGUN, backoff_s
 from chimera.errors import ChimeraError, TooLargeError
-from subjects.agent import Predict, Prediction
+from subjects.agent import Prediction
 from subjects.event import TaskStarted
 
+from .adoption import Adoption
 from .core import Core
 from .crew import Crew
+from .jobs import question_of
 from .lanes import Lane
 
 _IDLE_S = 3600.0
 _HOLD_S = 0.5
 _CANCEL_LAG_S = 0.25
-_decode = msgspec.msgpack.Decoder(dict[str, object]).decode
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -39,6 +40,7 @@ class Attempts:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self.adoption = Adoption(core, self._settle)
         self._crew = Crew(core.spawn, self._attempt)
 
     async def run(self) -> None:
@@ -75,7 +77,7 @@ class Attempts:
         core.scopes[spec.id] = scope
         try:
             core.live("started", fact)
-            answer = await self._ask(task, attempt)
+            answer = await self._ask(task, attempt, scope)
         finally:
             lane.in_flight -= 1
             if core.scopes.get(spec.id) is scope:
@@ -83,16 +85,15 @@ class Attempts:
             core.pump.ring()
         self._settle(spec.id, attempt, lane, answer)
 
-    async def _ask(self, task: Task, attempt: int) -> Prediction | ChimeraError:
+    async def _ask(self, task: Task, attempt: int, scope: anyio.CancelScope) -> Prediction | ChimeraError:
         core, spec = self._core, task.spec
-        question = Predict(
-            job_id=f"{spec.id}-{attempt}", agent=spec.agent, task=spec.task, input=_decode(spec.input),
-            deadline_ms=max(1, int(spec.limit_s * 1e3)), key=spec.id,
-        )  # fmt: skip
+        question = question_of(spec, attempt, spec.limit_s)
         try:
             if attempt > 1:  # its number fences: no later leader may give out a lower one
                 await core.journal.barrier()
-            return await core.ask(question, timeout_s=spec.limit_s + _CANCEL_LAG_S)
+            return await core.ask(
+                question, timeout_s=spec.limit_s + _CANCEL_LAG_S, leave=lambda: not scope.cancel_called
+            )
         except ChimeraError as error:
             return error
 
@@ -102,7 +103,11 @@ class Attempts:
         if task is None or states.fences(task.status, attempt):
             return
         error = self._succeed(task, lane, answer) if isinstance(answer, Prediction) else answer
-        if error is not None:
+        if error is None:
+            return
+        if error.code == "connection-lost":  # ours: the agent may well work on, and tells it when it is heard again
+            self.adoption.take(task)
+        else:
             self._fail(task, lane, error)
 
     def _succeed(self, task: Task, lane: Lane, answer: Prediction) -> ChimeraError | None:

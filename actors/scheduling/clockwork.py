@@ -95,12 +95,19 @@ class Clockwork:
         core, now = self._core, self._core.clock.monotonic()
         since = now - (core.clock.time() - task.status.since)
         view = Running(since, task.spec.limit_s, task.beat_at, task.moved_at)
-        found = [reason for signal, reason in signals(view, now, core.policy.patience) if signal != "over-limit"]
+        found = {
+            signal: reason for signal, reason in signals(view, now, core.policy.patience) if signal != "over-limit"
+        }
         if not found:
             return
+        if "no-heartbeat" in found:
+            core.lose(task, found["no-heartbeat"], event="task-stuck")
+            core.stop_attempt(task.spec.id)
+            return
         wait = backoff_s(task.spec, task.status.used, core.rng)
-        status = states.failed(task.status, task.spec, core.clock.time(), "stuck", found[0], wait_s=wait, again=True)
-        core.report("task-stuck", f"{task.spec.id}: {found[0]}", level="warning", agent=task.spec.agent)
+        why = found["no-progress"]
+        status = states.failed(task.status, task.spec, core.clock.time(), "stuck", why, wait_s=wait, again=True)
+        core.report("task-stuck", f"{task.spec.id}: {why}", level="warning", agent=task.spec.agent)
         core.move(task, status)
         core.stop_attempt(task.spec.id)
 

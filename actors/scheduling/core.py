@@ -14,6 +14,7 @@ from actors.queueing import states
 from actors.queueing.admission import Capacity
 from actors.queueing.ledger import Ledger, Task
 from actors.queueing.records import Control, Entry, Moved, Status, pack
+from actors.queueing.retry import backoff_s
 from actors.queueing.stuck import Patience
 from chimera.bus.contract import Bus
 from chimera.clock import Clock
@@ -59,6 +60,7 @@ class Core:
 
     Attributes:
         ask: Asks an actor: how an attempt reaches its agent.
+        ask_at: Asks the agents of one node.
         report: Writes to the event log.
         herald: Tells others.
         letters: The dead.
@@ -77,6 +79,7 @@ class Core:
     policy: Policy
     node: str
     ask: Callable[..., Awaitable[Any]]
+    ask_at: Callable[..., Awaitable[Any]]
     spawn: Callable[..., None]
     report: Callable[..., None]
     pump: Alarm
@@ -108,6 +111,14 @@ class Core:
         if status.state == "scheduled" and status.tries and status.tries[-1].number == status.attempt:
             return self.journal.write(packed, lambda: self._retrying(task, status))
         return self.journal.write(packed)
+
+    def lose(self, task: Task, why: str, *, event: str = "task-lost") -> None:
+        """Nobody knows what becomes of the running attempt: again, uncounted, unless that happens too often."""
+        spec = task.spec
+        wait = backoff_s(spec, task.status.losses + 1, self.rng)
+        self.move(task, states.lost(task.status, self.clock.time(), why, wait_s=wait))
+        self.report(event, f"{spec.id}: {why}", level="warning", agent=spec.agent, attempt=task.status.attempt)
+        self.ticker.ring()
 
     def control(self, control: Control) -> Group:
         """Pause, resume, drain, limit."""

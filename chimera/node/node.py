@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AsyncExitStack, aclosing
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import anyio
 
 from chimera._version import __version__
 from chimera.clock import Clock, SystemClock
 from chimera.config import Settings, redact_text
-from chimera.errors import ChimeraError
+from chimera.errors import ChimeraError, LayerNotRunningError, NotRunningError
 from chimera.events import EventSink
 from chimera.logs import log_event
 from chimera.metrics import Metrics, observe_process
 from chimera.supervision import ChildSpec, SupervisorSpec
 from chimera.supervisor import ChildRow, Supervisor
 from chimera.system import System
-from subjects import Port, Request
+from subjects import Port, Request, operation_of
 
 from .observe import observe_actors, observe_parts
 from .parts import Parts
@@ -115,9 +115,23 @@ class Node:
         """Ask the actor that answers this operation, wherever it runs."""
         return await self.system.ask(message, timeout_s=timeout_s, trace=trace)
 
-    def stream(self, message: Request[Any], *, timeout_s: float | None = None) -> AsyncIterator[Any]:
-        """Stream from the actor that answers this operation, wherever it runs."""
-        return self.system.stream(message, timeout_s=timeout_s)
+    async def stream(self, message: Request[Any], *, timeout_s: float | None = None) -> AsyncGenerator[Any]:
+        """Stream from the actor that answers this operation, wherever it runs.
+
+        Raises:
+            LayerNotRunningError: If no node runs that actor.
+        """
+        try:
+            async with aclosing(
+                cast("AsyncGenerator[Any]", self.system.stream(message, timeout_s=timeout_s))
+            ) as source:
+                async for item in source:
+                    yield item
+        except NotRunningError as error:
+            operation = operation_of(type(message))
+            if type(error) is NotRunningError and operation and operation.actor not in self.system.cells:
+                raise LayerNotRunningError(f"no node runs the {operation.actor} layer") from error
+            raise
 
     async def readiness(self) -> dict[str, str]:
         """Check name to ``ok`` or what is wrong: each from a real round trip now."""
