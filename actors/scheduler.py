@@ -14,20 +14,21 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import anyio
 
 from actors.queueing import states
-from actors.queueing.admission import Capacity
 from actors.queueing.ledger import Ledger
 from actors.queueing.records import Took
 from actors.scheduling.alarm import Alarm
 from actors.scheduling.archive import Archive
+from actors.scheduling.assembly import arguments_of
 from actors.scheduling.attempts import Attempts
 from actors.scheduling.audience import Audience
 from actors.scheduling.clockwork import Clockwork
 from actors.scheduling.core import Core, Policy
 from actors.scheduling.desk import Desk
+from actors.scheduling.figures import Figures
 from actors.scheduling.health import health_of
 from actors.scheduling.herald import Herald
 from actors.scheduling.journal import STREAM, Journal, stream_spec
-from actors.scheduling.letters import LetterRules, Letters
+from actors.scheduling.letters import Letters
 from actors.scheduling.plans import Plans
 from actors.scheduling.views import (
     dead_page,
@@ -41,6 +42,7 @@ from actors.scheduling.views import (
 from chimera import Actor, handles
 from chimera.bus.contract import Bus, Delivery
 from chimera.errors import ChimeraError, RestartingError
+from chimera.metrics import Metrics
 from chimera.ref import Ref
 from chimera.store import Store
 from chimera.wire import decode
@@ -95,31 +97,21 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
         replicas: Copies of the log.
         guard: Knows how far the log was.
         store: Has the history, which the historian writes.
+        metrics: Where measurements go.
     """
 
     def __init__(
         self, *, bus: Bus, policy: Policy | None = None, disk: Path | None = None, replicas: int = 1,
-        store: Store | None = None, guard: Guard | None = None,
+        store: Store | None = None, guard: Guard | None = None, metrics: Metrics | None = None,
     ) -> None:  # fmt: skip
         self._bus, self._policy, self._disk, self._replicas = bus, policy or Policy(), disk, replicas
-        self._store, self._guard = store, guard
+        self._store, self._guard, self._figures = store, guard, Figures(metrics)
         self._leader = ""
 
     @staticmethod
     def assemble(parts: Parts) -> dict[str, Any]:
         """The constructor's arguments on a node."""
-        settings = parts.settings
-        own = settings.scheduler
-        room = Capacity(own.queue_max, own.queue_bytes, own.disk_bytes)
-        letters = LetterRules(own.dead_age_s, own.dead_max, own.dead_bytes)
-        hold = settings.nats.max_file_bytes // 8
-        return {
-            "bus": parts.need("bus"),
-            "policy": Policy(room=room, keep_finished=own.keep_max, letters=letters, hold_bytes=hold),
-            "store": parts.store,
-            "guard": parts.guard,
-            "disk": None if settings.nats.url else settings.node.data,
-        }
+        return arguments_of(parts)
 
     async def on_start(self) -> None:
         """Read the log; lead, or watch who does."""
@@ -129,6 +121,7 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
 
     async def on_stop(self, reason: str) -> None:  # noqa: ARG002 - whatever the reason, the same is to do
         """Let what was written be stored; attempts that run are taken over by whoever leads next."""
+        self._figures.stop()
         if self._leader == self.ctx.node:
             await self._beats.unsubscribe()
             with anyio.move_on_after(2.0), suppress(RestartingError):
@@ -334,6 +327,7 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
             ledger=ledger, policy=self._policy, node=ctx.node, ask=ctx.ask, ask_at=self._ask_at,
             spawn=ctx.spawn, report=ctx.event, pump=Alarm(clock), ticker=Alarm(clock),
             herald=Herald(self._bus, clock, ctx.event), audience=Audience(clock), letters=letters,
+            figures=self._figures,
         )  # fmt: skip
         self._archive = Archive(self._store, ledger, clock)
         self._desk = Desk(self._core)

@@ -118,6 +118,7 @@ class Attempts:
         except TooLargeError as error:
             return error
         lane.ran(answer.timings.run_ms / 1e3)
+        core.figures.ran(task.spec.agent, answer.timings.run_ms / 1e3)
         lane.ended.add(core.clock.monotonic())
         core.move(task, status)
         return None

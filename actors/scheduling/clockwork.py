@@ -37,6 +37,7 @@ class Clockwork:
     def __init__(self, core: Core, plans: Plans, archive: Archive, disk: Path | None) -> None:
         self._core, self._plans, self._archive, self._disk = core, plans, archive, disk
         self._held, self._seen = False, 0
+        self._lag: int | None = None
         self._kept_at = 0.0
         self._offset = core.clock.time() - core.clock.monotonic()
 
@@ -58,6 +59,12 @@ class Clockwork:
         self._plans.fire(now)
         if core.policy.rescue:
             self._rescue_all()
+        core.figures.show(core, self._lag)
+        for lane in core.lanes:
+            if change := lane.adapted():
+                core.report(
+                    "scheduling-optimization", f"{lane.agent}: {change}", agent=lane.agent, limit=lane.aimd.limit
+                )
         core.pump.ring()
 
     def _rescue_all(self) -> None:
@@ -119,6 +126,9 @@ class Clockwork:
         if self._disk is not None:
             room = os.statvfs(self._disk)
             core.disk_free = room.f_bavail * room.f_frsize
+        with suppress(ChimeraError):
+            seen = await self._archive.projected()
+            self._lag = None if seen is None else max(0, core.journal.last_seq - seen)
         if core.journal.messages > COMPACT_MESSAGES + len(core.ledger.tasks) // 4:
             try:
                 needed = await self._needed()

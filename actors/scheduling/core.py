@@ -22,6 +22,7 @@ from subjects.event import TaskEnded, TaskRetrying
 
 from .alarm import Alarm
 from .audience import Audience, Fact
+from .figures import Figures
 from .herald import Herald
 from .journal import Group, Journal
 from .lanes import Lanes
@@ -64,6 +65,7 @@ class Core:
         report: Writes to the event log.
         herald: Tells others.
         letters: The dead.
+        figures: Measures.
         audience: Who watches tasks through the leader.
         pump: Rung when something may start.
         ticker: Rung when something is due earlier than thought.
@@ -86,6 +88,7 @@ class Core:
     ticker: Alarm
     herald: Herald
     audience: Audience
+    figures: Figures
     letters: Letters
     lanes: Lanes = field(default_factory=Lanes)
     scopes: dict[str, anyio.CancelScope] = field(default_factory=dict[str, anyio.CancelScope])
@@ -166,6 +169,7 @@ class Core:
 
     def _retrying(self, task: Task, status: Status) -> None:
         last = status.tries[-1]
+        self.figures.retried(task.spec.agent, last.outcome)
         reason = f"{last.outcome}: {last.detail}" if last.detail else last.outcome
         self.live("retrying", TaskRetrying(
             id=task.spec.id, agent=task.spec.agent, attempt=last.number, at=status.since, due_at=status.due,
@@ -173,6 +177,7 @@ class Core:
         ))  # fmt: skip
 
     def _ended(self, task: Task, status: Status) -> None:
+        self.figures.finished(task.spec.agent, status.state)
         self.ending.pop(task.spec.id, None)
         for event in self.waiters.pop(task.spec.id, ()):
             event.set()

@@ -80,12 +80,14 @@ class Desk:
         now = core.clock.time()
         error = refusal(self._load(spec), core.policy.room, size=len(spec.input), now=now, deadline=spec.deadline)
         if error is not None:
+            core.figures.refused(error.code)
             raise error
         status = states.submitted(spec, now)
         fact = TaskSubmitted(id=spec.id, agent=spec.agent, priority=task.priority, at=now)
         group = core.record(New(spec, status), lambda: self._taken(fact))
         if not groups or groups[-1] is not group:
             groups.append(group)
+        core.figures.submitted(spec.agent)
         core.lanes.get(spec.agent, core.clock.monotonic()).arrived.add(core.clock.monotonic())
         (core.pump if status.state == "queued" else core.ticker).ring()
         return _receipt(core.ledger.tasks[spec.id])
