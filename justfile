@@ -59,6 +59,11 @@ guests *options: (_env "dev")
 bench *options: (_env "dev")
     {{ py }} -m tests.bench {{ options }}
 
+# kill and pause everything under load, in an order made from a seed, and judge (about 2 minutes)
+[group('work'), no-exit-message]
+chaos *options: (_env "dev")
+    @{{ py }} -m tests.chaos {{ options }}
+
 # build the wheel and the source distribution into dist/
 [group('work')]
 wheel: (_env "dev")

@@ -18,7 +18,7 @@ from actors.execution.judging import Judge
 from actors.execution.layers import Layer
 from actors.execution.measure import AgentMeter, MetricsMeter, NoMeter
 from actors.execution.outcomes import Outbox
-from actors.execution.projection import AgentProjection
+from actors.execution.projection import AgentProjection, AgentsPart
 from actors.execution.proposals import deploy_of
 from actors.execution.releases import ReleaseBook
 from actors.execution.runtime import Fleet, Surroundings
@@ -69,6 +69,7 @@ SHIPPED = "edge.guests:shipped"
 """What gives the agents that ship with the program; a name, because the rooms do not import each other."""
 _SYNC_S = 10.0
 _BEAT_S, _BEAT_JOBS = 3.0, 1000
+_DONE_S = 30.0
 
 
 class Agent(Actor, name="agent", mailbox=1024, concurrency=256, layer="execution"):
@@ -117,6 +118,11 @@ class Agent(Actor, name="agent", mailbox=1024, concurrency=256, layer="execution
             "meter": MetricsMeter(parts.metrics),
             "shipped": [(guest.manifest, guest.module) for guest in guests],
         }
+
+    @staticmethod
+    def projections(bus: Bus, store: Store) -> list[AgentsPart]:
+        """What ``chimera rebuild`` makes again."""
+        return [AgentsPart(bus, store)]
 
     async def on_start(self) -> None:
         """Declare the streams, open the book, enter what was shipped, load every live agent."""
@@ -269,12 +275,11 @@ class Agent(Actor, name="agent", mailbox=1024, concurrency=256, layer="execution
         """Say every few seconds what is worked on: from this loop, which guests in their processes can't block."""
         while True:
             await self.ctx.clock.sleep(_BEAT_S)
-            jobs = self._tasks.running()
-            for start in range(0, len(jobs), _BEAT_JOBS):
+            jobs, done = self._tasks.running(), self._tasks.answered(_DONE_S, _BEAT_JOBS)
+            for start in range(0, max(len(jobs), len(done)), _BEAT_JOBS):
+                part = slice(start, start + _BEAT_JOBS)
                 with suppress(ChimeraError):  # a missed beat is made up for by the next
-                    await self._bus.publish(
-                        BEAT, encode(Beat(node=self.ctx.node, jobs=jobs[start : start + _BEAT_JOBS]))
-                    )
+                    await self._bus.publish(BEAT, encode(Beat(node=self.ctx.node, jobs=jobs[part], done=done[part])))
 
     def _outbox(self, prefix: str) -> Outbox:
         def lost(count: int, why: str) -> None:

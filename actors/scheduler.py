@@ -6,32 +6,51 @@ is written in the log itself, by the same compare-and-set that fences every appe
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
 
 from actors.queueing import states
-from actors.queueing.admission import Capacity
 from actors.queueing.ledger import Ledger
 from actors.queueing.records import Took
 from actors.scheduling.alarm import Alarm
+from actors.scheduling.archive import Archive
+from actors.scheduling.assembly import arguments_of
 from actors.scheduling.attempts import Attempts
+from actors.scheduling.audience import Audience
 from actors.scheduling.clockwork import Clockwork
 from actors.scheduling.core import Core, Policy
 from actors.scheduling.desk import Desk
+from actors.scheduling.figures import Figures
+from actors.scheduling.health import health_of
 from actors.scheduling.herald import Herald
-from actors.scheduling.journal import Journal, stream_spec
+from actors.scheduling.journal import STREAM, Journal, stream_spec
+from actors.scheduling.letters import Letters
 from actors.scheduling.plans import Plans
-from actors.scheduling.views import dead_page, depths, oldest_age_s, page_of, queue_view, stuck_tasks, task_view
+from actors.scheduling.views import (
+    dead_page,
+    fitting,
+    progress_fact,
+    queue_view,
+    state_news,
+    stuck_tasks,
+    task_view,
+)
 from chimera import Actor, handles
 from chimera.bus.contract import Bus, Delivery
 from chimera.errors import ChimeraError, RestartingError
+from chimera.metrics import Metrics
 from chimera.ref import Ref
+from chimera.store import Store
 from chimera.wire import decode
 from subjects import Request
+from subjects.agent import Predict, Prediction
 from subjects.control import BEAT, Beat
+from subjects.dead import GetLetter, ListDead, Revive, Revived
+from subjects.news import TaskNews, WatchTasks
 from subjects.scheduler import (
     AgentLimits,
     CancelTask,
@@ -40,7 +59,6 @@ from subjects.scheduler import (
     GetQueue,
     GetTask,
     LimitAgent,
-    ListDead,
     ListSchedules,
     ListStuck,
     ListTasks,
@@ -49,8 +67,6 @@ from subjects.scheduler import (
     QueueView,
     ReportProgress,
     Resume,
-    Revive,
-    Revived,
     Schedule,
     SchedulePage,
     SchedulerHealth,
@@ -64,6 +80,7 @@ from subjects.scheduler import (
 from subjects.task import TaskPage, TaskView
 
 if TYPE_CHECKING:
+    from chimera.node.guard import Guard
     from chimera.node.parts import Parts
 
 R = TypeVar("R")
@@ -78,23 +95,23 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
         policy: What the operator decides.
         disk: A folder on the disk that holds the log, if it is on this machine.
         replicas: Copies of the log.
+        guard: Knows how far the log was.
+        store: Has the history, which the historian writes.
+        metrics: Where measurements go.
     """
 
-    def __init__(self, *, bus: Bus, policy: Policy | None = None, disk: Path | None = None, replicas: int = 1) -> None:
+    def __init__(
+        self, *, bus: Bus, policy: Policy | None = None, disk: Path | None = None, replicas: int = 1,
+        store: Store | None = None, guard: Guard | None = None, metrics: Metrics | None = None,
+    ) -> None:  # fmt: skip
         self._bus, self._policy, self._disk, self._replicas = bus, policy or Policy(), disk, replicas
+        self._store, self._guard, self._figures = store, guard, Figures(metrics)
         self._leader = ""
 
     @staticmethod
     def assemble(parts: Parts) -> dict[str, Any]:
         """The constructor's arguments on a node."""
-        settings = parts.settings
-        own = settings.scheduler
-        room = Capacity(own.queue_max, own.queue_bytes, own.disk_bytes)
-        return {
-            "bus": parts.need("bus"),
-            "policy": Policy(room=room, keep_finished=own.keep_max),
-            "disk": None if settings.nats.url else settings.node.data,
-        }
+        return arguments_of(parts)
 
     async def on_start(self) -> None:
         """Read the log; lead, or watch who does."""
@@ -103,7 +120,8 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
         await self._open(ours=True)
 
     async def on_stop(self, reason: str) -> None:  # noqa: ARG002 - whatever the reason, the same is to do
-        """Let what was written be stored; attempts that run are begun again by whoever leads next."""
+        """Let what was written be stored; attempts that run are taken over by whoever leads next."""
+        self._figures.stop()
         if self._leader == self.ctx.node:
             await self._beats.unsubscribe()
             with anyio.move_on_after(2.0), suppress(RestartingError):
@@ -113,34 +131,41 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
         """The leader, or its node, went away: lead, unless somebody was faster."""
         if ref.node == self._leader:
             self.ctx.event("leader-lost", f"{ref.node}: {reason}", level="warning")
-            await self._open(gone=ref.node)
+            await self._open(gone=self._core.ledger.epoch)
 
     @handles
     async def submit(self, message: Submit) -> Submitted:
         """Store tasks."""
-        return await self._desk.submit(message) if self._leads else await self._pass_on(message)
+        return await self._desk.submit(message) if await self._speaks() else await self._pass_on(message)
 
     @handles
     async def task(self, message: GetTask) -> TaskView:
         """One task, at once or at its end."""
-        if not self._leads:
+        if not await self._speaks():
             return await self._pass_on(message, message.wait_ms / 1e3 + 5.0)
+        if message.id not in self._core.ledger.tasks:
+            return await self._archive.task(message)
         task = self._desk.find(message.id)
         if message.wait_ms and not states.is_final(task.status.state):
             await self._core.ended(message.id, message.wait_ms / 1e3)
         else:
             await self._core.journal.barrier()
-        return task_view(self._desk.find(message.id), self.ctx.clock.time(), whole=True)
+        await self._core.journal.confirm()
+        await self._core.settled(message.id)
+        view = task_view(self._desk.find(message.id), self.ctx.clock.time(), whole=True)
+        return await self._archive.with_changes(view, message)
 
     @handles
     async def tasks(self, message: ListTasks) -> TaskPage:
         """Tasks by filter."""
-        return page_of(self._core, message) if self._leads else await self._pass_on(message)
+        if not await self._speaks():
+            return await self._pass_on(message)
+        return await self._archive.page(message, fitting(self._core, message))
 
     @handles
     async def cancel(self, message: CancelTask) -> TaskView:
         """Cancel a task."""
-        if not self._leads:
+        if not await self._speaks():
             return await self._pass_on(message)
         return task_view(await self._desk.cancel(message.id), self.ctx.clock.time(), whole=True)
 
@@ -155,32 +180,51 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
         task.beat_at, task.note = now, message.note or task.note
         if message.progress is not None and (task.progress is None or message.progress > task.progress):
             task.progress, task.moved_at = message.progress, now
+        self._core.live("progressed", progress_fact(task, self.ctx.clock.time()))
         return Noted(stop=False)
+
+    @handles(interleave=True)
+    async def watch(self, message: WatchTasks) -> AsyncGenerator[TaskNews]:
+        """News of tasks."""
+        if await self._speaks():
+            source = self._core.audience.listen(message, await self._watched(message.id))
+        else:
+            source = cast("AsyncGenerator[TaskNews]", self._leader_ref().stream(message))
+        async with aclosing(source):
+            async for news in source:
+                yield news
 
     @handles
     async def queue(self, message: GetQueue) -> QueueView:
         """The queue."""
-        return queue_view(self._core) if self._leads else await self._pass_on(message)
+        return queue_view(self._core) if await self._speaks() else await self._pass_on(message)
 
     @handles
     async def stuck(self, message: ListStuck) -> StuckPage:
         """What does not get on."""
-        return StuckPage(tasks=stuck_tasks(self._core)) if self._leads else await self._pass_on(message)
+        return StuckPage(tasks=stuck_tasks(self._core)) if await self._speaks() else await self._pass_on(message)
 
     @handles
     async def dead(self, message: ListDead) -> TaskPage:
         """Dead letters."""
-        return dead_page(self._core, message) if self._leads else await self._pass_on(message)
+        return dead_page(self._core, message) if await self._speaks() else await self._pass_on(message)
+
+    @handles
+    async def letter(self, message: GetLetter) -> TaskView:
+        """One dead letter."""
+        if not await self._speaks():
+            return await self._pass_on(message)
+        return task_view(self._desk.find_dead(message.id), self.ctx.clock.time(), whole=True)
 
     @handles
     async def revive(self, message: Revive) -> Revived:
         """Queue dead tasks again."""
-        return Revived(ids=await self._desk.revive(message)) if self._leads else await self._pass_on(message)
+        return Revived(ids=await self._desk.revive(message)) if await self._speaks() else await self._pass_on(message)
 
     @handles
     async def pause(self, message: Pause) -> Standing:
         """Start nothing new."""
-        if not self._leads:
+        if not await self._speaks():
             return await self._pass_on(message)
         await self._desk.hold(message.agent, paused=True)
         return self._standing()
@@ -188,7 +232,7 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
     @handles
     async def resume(self, message: Resume) -> Standing:
         """End a pause or a drain."""
-        if not self._leads:
+        if not await self._speaks():
             return await self._pass_on(message)
         await self._desk.hold(message.agent, paused=False)
         return self._standing()
@@ -196,7 +240,7 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
     @handles
     async def drain(self, message: Drain) -> Standing:
         """Take and start nothing new."""
-        if not self._leads:
+        if not await self._speaks():
             return await self._pass_on(message)
         await self._desk.drain()
         return self._standing()
@@ -204,7 +248,7 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
     @handles
     async def limit(self, message: LimitAgent) -> AgentLimits:
         """Limits of one agent."""
-        if not self._leads:
+        if not await self._speaks():
             return await self._pass_on(message)
         await self._desk.limit(message)
         return AgentLimits(agent=message.agent, concurrency=message.concurrency, rate_per_s=message.rate_per_s or None)
@@ -212,35 +256,24 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
     @handles
     async def schedule(self, message: Schedule) -> ScheduleView:
         """Make or replace a schedule."""
-        return await self._plans.set(message) if self._leads else await self._pass_on(message)
+        return await self._plans.set(message) if await self._speaks() else await self._pass_on(message)
 
     @handles
     async def schedules(self, message: ListSchedules) -> SchedulePage:
         """All schedules."""
-        return SchedulePage(schedules=self._plans.all()) if self._leads else await self._pass_on(message)
+        return SchedulePage(schedules=self._plans.all()) if await self._speaks() else await self._pass_on(message)
 
     @handles
     async def unschedule(self, message: Unschedule) -> ScheduleView:
         """Remove a schedule."""
-        return await self._plans.drop(message.id) if self._leads else await self._pass_on(message)
+        return await self._plans.drop(message.id) if await self._speaks() else await self._pass_on(message)
 
     @handles
     async def health(self, message: CheckScheduler) -> SchedulerHealth:
         """How the scheduler does."""
-        if not self._leads:
+        if not await self._speaks():
             return await self._pass_on(message)
-        core, control = self._core, self._core.ledger.control
-        checks = {"log": f"fail: {core.journal.trouble}" if core.journal.trouble else "ok"}
-        stuck = len(stuck_tasks(core))
-        checks["stuck"] = f"warn: {stuck} tasks do not get on" if stuck else "ok"
-        checks["dead"] = f"warn: {len(core.ledger.dead)} dead letters" if core.ledger.dead else "ok"
-        verdicts = {text.partition(":")[0] for text in checks.values()}
-        return SchedulerHealth(
-            status="fail" if "fail" in verdicts else "warn" if "warn" in verdicts else "pass", node=self.ctx.node,
-            leader=self._leader, epoch=core.ledger.epoch, depth=depths(core), oldest_age_s=oldest_age_s(core),
-            in_flight=len(core.ledger.running), consumers=sum(lane.aimd.limit for lane in core.lanes),
-            paused=control.paused, draining=control.draining, checks=checks,
-        )  # fmt: skip
+        return health_of(self._core, leader=self._leader, alarms=self._guard.marks.texts if self._guard else {})
 
     # -- leading and following -----------------------------------------------------------------------------------------
 
@@ -248,66 +281,92 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
     def _leads(self) -> bool:
         return self._leader == self.ctx.node
 
-    async def _open(self, *, ours: bool = False, gone: str = "") -> None:
+    async def _speaks(self) -> bool:
+        """True if this instance leads and what it knows is of now: it may have slept while another took over."""
+        if self._leads:
+            await self._core.journal.confirm()
+        return self._leads
+
+    async def _open(self, *, ours: bool = False, gone: int = -1) -> None:
         """Read the log and take the lead, unless it has a leader that is not ``gone``.
 
         Args:
             ours: A leader of this node's own name is an earlier instance of this one.
-            gone: Its leader who is known to be away.
+            gone: The epoch of a leader who is known to be away; the node may have come back and lead anew.
         """
-        free = {"", gone, self.ctx.node if ours else ""}
+        free = {"", self.ctx.node if ours else ""}
         while True:
             self._make_core()
             core = self._core
             async for entry in core.journal.replay():
                 core.ledger.restore(entry)
-            if core.ledger.leader not in free:
+            self._hold_against_mark(core.ledger.epoch)
+            if core.ledger.leader not in free and core.ledger.epoch != gone:
                 self._leader = core.ledger.leader
                 await self.ctx.watch(self.ctx.ref("scheduler", node=self._leader))
                 return
             took = Took(core.ledger.epoch + 1, self.ctx.node, self.ctx.clock.time())
             if await core.journal.take_lead(took):
                 core.ledger.restore(took)
+                self._hold_against_mark(took.epoch)
                 await self._lead()
                 return
 
+    def _hold_against_mark(self, epoch: int) -> None:
+        """An older copy of the log that was written on is known by its epoch."""
+        if self._guard is not None:
+            self._guard.went_back(STREAM, epoch)
+
     def _make_core(self) -> None:
-        ctx, clock = self.ctx, self.ctx.clock
+        ctx, clock, ledger = self.ctx, self.ctx.clock, Ledger(self._policy.keep_finished)
+        letters = Letters(
+            self._bus, clock, ledger, ctx.event, rules=self._policy.letters, replicas=self._replicas
+        )  # fmt: skip
         self._core = Core(
             bus=self._bus, clock=clock, rng=ctx.rng, journal=Journal(self._bus, clock),
-            ledger=Ledger(self._policy.keep_finished), policy=self._policy, node=ctx.node, ask=ctx.ask,
+            ledger=ledger, policy=self._policy, node=ctx.node, ask=ctx.ask, ask_at=self._ask_at,
             spawn=ctx.spawn, report=ctx.event, pump=Alarm(clock), ticker=Alarm(clock),
-            herald=Herald(self._bus, clock, ctx.event),
+            herald=Herald(self._bus, clock, ctx.event), audience=Audience(clock), letters=letters,
+            figures=self._figures,
         )  # fmt: skip
+        self._archive = Archive(self._store, ledger, clock)
         self._desk = Desk(self._core)
         self._plans = Plans(self._core, self._desk)
 
     async def _lead(self) -> None:
         core, clock = self._core, self.ctx.clock
+        core.letters.note()
         core.ledger.settle(clock.time())
         core.lanes.govern(core.ledger.control, clock.monotonic())
-        lost = list(core.ledger.running.values())
-        for task in lost:
-            why = "the scheduler that had started it is gone"
-            core.move(task, states.failed(task.status, task.spec, clock.time(), "lost", why, wait_s=0.0, again=True))
+        self._attempts = attempts = Attempts(core)
+        orphans = list(core.ledger.running.values())
+        for task in orphans:
+            attempts.adoption.take(task)
         self._beats = await self._bus.subscribe(BEAT, self._on_beat)
-        self._leader = self.ctx.node
-        self._clockwork = Clockwork(core, self._plans, self._disk)
-        for work in (core.journal.run, core.herald.run, Attempts(core).run, self._clockwork.run):
+        self._leader, core.audience.epoch = self.ctx.node, core.ledger.epoch
+        self._clockwork = Clockwork(core, self._plans, self._archive, self._disk)
+        for work in (core.journal.run, core.herald.run, core.letters.run, attempts.run, self._clockwork.run):
             self.ctx.spawn(work)
         self.ctx.event(
-            "leader-took", f"epoch {core.ledger.epoch}: {core.ledger.unfinished} unfinished tasks, {len(lost)} lost",
+            "leader-took", f"epoch {core.ledger.epoch}: {core.ledger.unfinished} unfinished tasks, {len(orphans)} run",
             epoch=core.ledger.epoch, unfinished=core.ledger.unfinished,
         )  # fmt: skip
 
     def _on_beat(self, delivery: Delivery) -> None:
         """An agent's node says which jobs it works on."""
-        now = self.ctx.clock.monotonic()
-        for job in decode(delivery.data, Beat).jobs:
+        now, beat = self.ctx.clock.monotonic(), decode(delivery.data, Beat)
+        self._attempts.adoption.heard(beat.node, [*beat.jobs, *beat.done])
+        for job in beat.jobs:
             task_id, _, attempt = job.rpartition("-")
             task = self._core.ledger.running.get(task_id)
             if task is not None and str(task.status.attempt) == attempt:
                 task.beat_at = now
+
+    async def _watched(self, task_id: str) -> TaskNews | None:
+        if not task_id:
+            return None
+        await self._core.settled(task_id)
+        return state_news(self._desk.find(task_id), self._core.audience.seq(), self.ctx.clock.time())
 
     async def _pass_on(self, message: Request[R], timeout_s: float = 10.0) -> R:
         """Ask the leader.
@@ -316,13 +375,19 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
             RestartingError: If there is none just now; nothing was done.
         """
         try:
-            if not self._leader:
-                raise RestartingError(retry_after_s=_RETRY_S)
-            return await self.ctx.ref("scheduler", node=self._leader).ask(message, timeout_s=timeout_s)
+            return await self._leader_ref().ask(message, timeout_s=timeout_s)
         except ChimeraError as error:
             if error.code == "not-running":
                 raise RestartingError("the scheduler changes its leader", retry_after_s=_RETRY_S) from error
             raise
+
+    async def _ask_at(self, node: str, message: Predict, *, timeout_s: float, leave: Callable[[], bool]) -> Prediction:
+        return await self.ctx.ref("agent", node=node).ask(message, timeout_s=timeout_s, leave=leave)
+
+    def _leader_ref(self) -> Ref:
+        if not self._leader:
+            raise RestartingError(retry_after_s=_RETRY_S)
+        return self.ctx.ref("scheduler", node=self._leader)
 
     def _standing(self) -> Standing:
         control = self._core.ledger.control

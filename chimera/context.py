@@ -69,9 +69,11 @@ class Context:
         """The address of an actor."""
         return self._cell.system.ref(actor, key=key, node=node)
 
-    async def ask(self, message: Request[R], *, timeout_s: float | None = None) -> R:
+    async def ask(
+        self, message: Request[R], *, timeout_s: float | None = None, leave: Callable[[], bool] | None = None
+    ) -> R:
         """Ask the actor that declared this operation; see ``Ref.ask``."""
-        return await self._cell.system.ask(message, timeout_s=timeout_s)
+        return await self._cell.system.ask(message, timeout_s=timeout_s, leave=leave)
 
     async def tell(self, message: Message) -> None:
         """Tell the actor that declared this operation; see ``Ref.tell``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from subjects import PREFIX, Message, Request
@@ -34,10 +34,13 @@ class Ref:
         """Subject prefix that the target listens under, without the verb."""
         return subject_prefix(self.actor, self.key, self.node)
 
-    def ask(self, message: Request[R], *, timeout_s: float | None = None) -> Coroutine[Any, Any, R]:
+    def ask(
+        self, message: Request[R], *, timeout_s: float | None = None, leave: Callable[[], bool] | None = None
+    ) -> Coroutine[Any, Any, R]:
         """Send and wait for the answer.
 
-        Inside a handler the wait is bounded by the turn's own deadline as well, and the target knows who waits.
+        Inside a handler the wait is bounded by the turn's own deadline as well, and the target knows who waits. A
+        caller that is cancelled cancels the work too, unless ``leave`` says that it may go on.
 
         Raises:
             NotRunningError: Nobody is there; known at once, nothing was executed.
@@ -47,7 +50,7 @@ class Ref:
             CrashedError: The handler failed; its supervisor deals with the actor.
             ChimeraError: Whatever else of the closed list the handler answered.
         """
-        return self.system.ask_ref(self, message, timeout_s)
+        return self.system.ask_ref(self, message, timeout_s, leave=leave)
 
     async def tell(self, message: Message) -> None:
         """Send without an answer: at most once.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
@@ -75,7 +75,10 @@ class Remote:
 
     # -- asking --------------------------------------------------------------------------------------------------------
 
-    async def ask(self, ref: Ref, message: Message, deadline: float, chain: tuple[str, ...], trace: str) -> Any:
+    async def ask(
+        self, ref: Ref, message: Message, deadline: float, chain: tuple[str, ...], trace: str, *,
+        leave: Callable[[], bool] | None = None,
+    ) -> Any:  # fmt: skip
         """One answer from elsewhere."""
         ask = RemoteAsk(ref, reply_type(type(message)))
         system = self.system
@@ -89,7 +92,8 @@ class Remote:
             await self.bus.publish(subject, data, reply=reply)
             return await ask.future
         except asyncio.CancelledError:
-            system.start_soon(self._cancel, reply)
+            if leave is None or not leave():
+                system.start_soon(self._cancel, reply)
             raise
         finally:
             if ask.streamed:

@@ -35,6 +35,7 @@ from .wire import decode, encode
 from .workers import Workers
 
 R = TypeVar("R")
+Leave = Callable[[], bool]
 DEFAULT_TIMEOUT_S = 5.0
 USE_STREAM = "read it with stream(...) instead of ask(...)"
 
@@ -80,6 +81,7 @@ class System:
         self.root: Supervisor | None = None
         self.failure: BaseException | None = None
         self.failed = asyncio.Event()
+        self.stopping = False
         self.liveness = Liveness(self, heartbeat_s)
         self.remote: Remote | None = None
         self.start_soon: Callable[..., None] = self._not_entered
@@ -159,6 +161,7 @@ class System:
 
         For good: no actor can be started afterwards.
         """
+        self.stopping = True
         await self.supervisor.stop(reason, 0)
         if self.root is not None:
             await self.root.stop(reason, 0)
@@ -231,8 +234,16 @@ class System:
         """The address of an actor."""
         return Ref(self, actor, key, node)
 
-    async def ask(self, message: Request[R], *, timeout_s: float | None = None, trace: str = "") -> R:
+    async def ask(
+        self, message: Request[R], *, timeout_s: float | None = None, trace: str = "", leave: Leave | None = None
+    ) -> R:
         """Ask the actor that declared this operation, wherever it runs.
+
+        Args:
+            message: The request.
+            timeout_s: How long to wait; ``None`` = the operation's own.
+            trace: A W3C traceparent.
+            leave: Asked when the caller is cancelled: if it says so, the work goes on without it.
 
         Raises:
             LayerNotRunningError: If no node runs that actor.
@@ -242,8 +253,9 @@ class System:
             raise NotRunningError(f"{type(message).__name__} is no declared operation; ask a ref")
         try:
             return await self.ask_ref(
-                Ref(self, operation.actor), message, operation.timeout_s if timeout_s is None else timeout_s, trace
-            )
+                Ref(self, operation.actor), message, operation.timeout_s if timeout_s is None else timeout_s, trace,
+                leave=leave,
+            )  # fmt: skip
         except NotRunningError as error:
             if type(error) is NotRunningError and operation.actor not in self.cells:
                 raise LayerNotRunningError(f"no node runs the {operation.actor} layer") from error
@@ -263,7 +275,10 @@ class System:
             raise NotRunningError(f"{type(message).__name__} is no declared operation; stream from a ref")
         return self.stream_ref(Ref(self, operation.actor), message, timeout_s)
 
-    async def ask_ref(self, ref: Ref, message: Request[R], timeout_s: float | None = None, trace: str = "") -> R:
+    async def ask_ref(
+        self, ref: Ref, message: Request[R], timeout_s: float | None = None, trace: str = "", *,
+        leave: Leave | None = None,
+    ) -> R:  # fmt: skip
         """The one way of asking: local mailbox or bus, with deadline, chain and trace of the present turn."""
         parent = current_turn.get()
         deadline = self.clock.monotonic() + (DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s)
@@ -275,10 +290,12 @@ class System:
             trace = trace or parent.trace
         cell = self.find_cell(ref)
         if cell is None:
-            return await self._need_remote(ref).ask(ref, message, deadline, chain, trace)
-        return await self._ask_local(cell, message, deadline, chain, trace)
+            return await self._need_remote(ref).ask(ref, message, deadline, chain, trace, leave=leave)
+        return await self._ask_local(cell, message, deadline, chain, trace, leave=leave)
 
-    async def _ask_local(self, cell: Cell, message: Any, deadline: float, chain: tuple[str, ...], trace: str) -> Any:
+    async def _ask_local(
+        self, cell: Cell, message: Any, deadline: float, chain: tuple[str, ...], trace: str, *, leave: Leave | None
+    ) -> Any:
         if self.strict_local:
             message = _through_codec(message)
         spec = cell.spec_for(message)
@@ -291,7 +308,8 @@ class System:
             cell.put(turn)
             return await future
         except asyncio.CancelledError:
-            turn.cancel()
+            if self.stopping or leave is None or not leave():  # a node that stops waits for nobody's left work
+                turn.cancel()
             raise
         finally:
             self.deadlines.discard(deadline, turn)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import anyio
 
-IDLE = 64
+IDLE = 256
 """Tasks that may wait for work at once; more end when their work does."""
 
 

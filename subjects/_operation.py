@@ -58,6 +58,8 @@ class Operation(Generic[M, R]):
         timeout_s: How long a caller waits who does not say, in seconds.
         errors: Codes of the closed error list that it can answer besides the general ones.
         example: A valid body, shown in the documents and used by the contract tests.
+        streams: True if it answers with many ``reply``: many messages and an empty one at the end on NATS,
+            server-sent events on HTTP. ``timeout_s`` then bounds the whole stream.
     """
 
     actor: str
@@ -72,6 +74,7 @@ class Operation(Generic[M, R]):
     timeout_s: float = 5.0
     errors: tuple[str, ...] = ()
     example: dict[str, Any] = field(default_factory=dict[str, Any])
+    streams: bool = False
 
     @property
     def subject(self) -> str:

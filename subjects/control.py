@@ -40,7 +40,11 @@ class ActorDown(Event, frozen=True, kw_only=True):
 
 
 class Beat(Event, frozen=True, kw_only=True):
-    """These jobs are being worked on: sent every few seconds by the agents' own loop, which no guest can block."""
+    """These jobs are being worked on, and of those in ``done`` the answers are kept.
+
+    Sent every few seconds by the agents' own loop, which no guest can block.
+    """
 
     node: str
     jobs: list[str]
+    done: list[str] = []

@@ -90,6 +90,28 @@ class TaskStarted(Event, frozen=True, kw_only=True):
     at: float
 
 
+class TaskProgressed(Event, frozen=True, kw_only=True):
+    """A worker told how far it has come: ``progress`` from 0 to 1, ``note`` in words."""
+
+    id: str
+    agent: str
+    attempt: int
+    at: float
+    progress: float | None = None
+    note: str = ""
+
+
+class TaskRetrying(Event, frozen=True, kw_only=True):
+    """An attempt failed or was lost, for ``reason``; the next may begin at ``due_at``."""
+
+    id: str
+    agent: str
+    attempt: int
+    at: float
+    due_at: float
+    reason: str
+
+
 class TaskEnded(Event, frozen=True, kw_only=True):
     """A task is final. Also what a task's callback subject gets.
 
@@ -115,5 +137,7 @@ EVENTS: tuple[EventType, ...] = (
     EventType(ReleaseChanged, "chimera.event.agent.released", "an agent's releases changed"),
     EventType(TaskSubmitted, "chimera.live.scheduler.submitted", "a task was stored"),
     EventType(TaskStarted, "chimera.live.scheduler.started", "an attempt at a task began"),
+    EventType(TaskProgressed, "chimera.live.scheduler.progressed", "a worker told its progress"),
+    EventType(TaskRetrying, "chimera.live.scheduler.retrying", "an attempt failed; there will be another"),
     EventType(TaskEnded, "chimera.live.scheduler.ended", "a task is final"),
 )

@@ -18,6 +18,7 @@ class NodeStatus(Reply, frozen=True, kw_only=True):
         durability: What an acknowledged write survives, with its promise in words.
         services: Name to where it is and how it does.
         snapshot: Actors, supervision tree, bus.
+        alarms: What is wrong though requests can be served, and what to do.
     """
 
     node: str
@@ -28,6 +29,7 @@ class NodeStatus(Reply, frozen=True, kw_only=True):
     ready: dict[str, str]
     services: list[Document]
     snapshot: Document
+    alarms: list[str] = []
 
 
 class GetStatus(Request[NodeStatus], frozen=True, kw_only=True):

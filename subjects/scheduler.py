@@ -12,6 +12,8 @@ from msgspec import Meta
 from ._message import Reply, Request
 from ._operation import Http, Operation, Port
 from ._types import Count, Document, Page, Share, Token
+from .dead import GetLetter, ListDead, Revive, Revived
+from .news import TaskNews, WatchTasks
 from .task import (
     Labels,
     Limit,
@@ -75,10 +77,14 @@ class Submit(Request[Submitted], frozen=True, kw_only=True):
 
 
 class GetTask(Request[TaskView], frozen=True, kw_only=True):
-    """One task with its attempts, progress and result; ``wait_ms`` waits that long for its end."""
+    """One task with its attempts, progress and result; ``wait_ms`` waits that long for its end.
+
+    With ``changes`` every change of its state is told too, from the history.
+    """
 
     id: TaskId
     wait_ms: Annotated[int, Meta(ge=0, le=60_000)] = 0
+    changes: bool = False
 
 
 class ListTasks(Request[TaskPage], frozen=True, kw_only=True):
@@ -155,31 +161,6 @@ class StuckPage(Reply, frozen=True, kw_only=True):
 
 class ListStuck(Request[StuckPage], frozen=True, kw_only=True):
     """Tasks without a heartbeat, without progress, or over their limit."""
-
-
-class ListDead(Request[TaskPage], frozen=True, kw_only=True):
-    """Dead letters, newest first; ``reason`` is a part of the reason."""
-
-    agent: MaybeToken = ""
-    reason: Word = ""
-    limit: Page = 100
-    after: MaybeTaskId = ""
-
-
-class Revived(Reply, frozen=True, kw_only=True):
-    """The dead tasks that are queued again, with fresh attempts."""
-
-    ids: list[str]
-
-
-class Revive(Request[Revived], frozen=True, kw_only=True):
-    """Queue a dead task again, or (without ``id``) all that match; ``every`` confirms a filter that matches all."""
-
-    id: MaybeTaskId = ""
-    agent: MaybeToken = ""
-    reason: Word = ""
-    every: bool = False
-    limit: Page = 1000
 
 
 class Standing(Reply, frozen=True, kw_only=True):
@@ -334,6 +315,11 @@ PROGRESS = Operation(
     http=(Http("POST", "/api/tasks/{id}/progress"),), open=True, errors=_NO_TASK,
     example={"id": "example", "attempt": 1, "progress": 0.5},
 )  # fmt: skip
+WATCH = Operation(
+    "scheduler", "watch", WatchTasks, TaskNews, _P, "What happens to tasks, as it happens",
+    http=(Http("GET", "/api/tasks/{id}/events"), Http("GET", "/api/events")), safe=True, streams=True, timeout_s=600.0,
+    errors=("not-found", "overloaded", "unavailable"), example={"id": "example"},
+)  # fmt: skip
 QUEUE = Operation(
     "scheduler", "queue", GetQueue, QueueView, _P, "The queue: depths, rates and ages",
     http=(Http("GET", "/api/queue"),), safe=True,
@@ -345,6 +331,10 @@ STUCK = Operation(
 DEAD = Operation(
     "scheduler", "dead", ListDead, TaskPage, _P, "Dead letters with their reasons",
     http=(Http("GET", "/api/dead"),), safe=True,
+)  # fmt: skip
+LETTER = Operation(
+    "scheduler", "letter", GetLetter, TaskView, _P, "One dead letter: its input, its attempts, its reason",
+    http=(Http("GET", "/api/dead/{id}"),), safe=True, errors=_NO_TASK, example={"id": "example"},
 )  # fmt: skip
 REVIVE = Operation(
     "scheduler", "revive", Revive, Revived, _P, "Queue dead tasks again, one or by filter",
@@ -385,6 +375,6 @@ HEALTH = Operation(
 )  # fmt: skip
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
-    SUBMIT, TASK, TASKS, CANCEL, PROGRESS, QUEUE, STUCK, DEAD, REVIVE, PAUSE, RESUME, DRAIN, LIMIT,
+    SUBMIT, TASK, TASKS, CANCEL, PROGRESS, WATCH, QUEUE, STUCK, DEAD, REVIVE, LETTER, PAUSE, RESUME, DRAIN, LIMIT,
     SCHEDULE, SCHEDULES, UNSCHEDULE, HEALTH,
 )  # fmt: skip

@@ -15,8 +15,11 @@ TaskId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,56}$(?!\n)", description
 MaybeTaskId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{0,56}$(?!\n)", description="a task's id, or nothing")]
 MaybeToken = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{0,64}$(?!\n)", description="a name, or nothing")]
 Priority = Literal["critical", "high", "normal", "low", "background"]
-TaskState = Literal["queued", "scheduled", "running", "succeeded", "dead", "cancelled", "expired"]
-"""``scheduled`` waits for its time or its next attempt; the last four are final."""
+TaskState = Literal["queued", "scheduled", "running", "succeeded", "dead", "cancelled", "expired", "unknown"]
+"""``scheduled`` waits for its time or its next attempt; from ``succeeded`` on they are final.
+
+``unknown`` occurs in the history only: it ended while nobody kept the history, or the stream that knew it went back.
+"""
 
 Signal = Literal["no-heartbeat", "no-progress", "over-limit"]
 UnixTime = Annotated[float, Meta(ge=0, le=1e11, description="a Unix time in seconds")]
@@ -81,8 +84,20 @@ class Attempt(Reply, frozen=True, kw_only=True):
     detail: str = ""
 
 
+class TaskChange(Reply, frozen=True, kw_only=True):
+    """A task came into a state, at a Unix time; ``reason`` says why where there is something to say."""
+
+    at: float
+    state: TaskState
+    attempt: Count = 0
+    reason: str = ""
+
+
 class TaskView(Reply, frozen=True, kw_only=True):
-    """A task as it stands. ``due_at`` is when a scheduled one may start; ``progress`` is what its worker told last."""
+    """A task as it stands. ``due_at`` is when a scheduled one may start; ``progress`` is what its worker told last.
+
+    ``changes`` are there if they were asked for. ``missing`` says what could not be told now, and why.
+    """
 
     id: str
     agent: str
@@ -107,14 +122,21 @@ class TaskView(Reply, frozen=True, kw_only=True):
     input: Document | None = None
     output: Document | None = None
     release: int | None = None
+    changes: list[TaskChange] = []
+    missing: str = ""
 
 
 class TaskPage(Reply, frozen=True, kw_only=True):
-    """Tasks, newest first, without inputs and outputs. ``next`` goes into ``after`` for the next page; empty = end."""
+    """Tasks, newest first, without inputs and outputs. ``next`` goes into ``after`` for the next page; empty = end.
+
+    A page can hold fewer than ``limit`` and yet have a next one. ``total`` is as the history stood a moment ago.
+    ``missing`` says why the history is not in here; what is, is true all the same.
+    """
 
     tasks: list[TaskView]
     total: Count
     next: str = ""
+    missing: str = ""
 
 
 class StuckTask(Reply, frozen=True, kw_only=True):

@@ -2,16 +2,58 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
 
+from chimera.bus.contract import Bus
 from chimera.errors import ChimeraError
-from chimera.store.contract import Store
+from chimera.store.contract import Store, Write
+from chimera.store.rebuild import Progress
 from subjects.agent import AgentView
 
+from .releases import ReleaseBook
+
+_READ_S = 30.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 10.0
+
+
+class AgentsPart:
+    """Makes the agents of a store again from the release book. A node saves them at its start, too.
+
+    Args:
+        bus: Where the book is.
+        store: Takes the views.
+    """
+
+    name = "agents"
+
+    def __init__(self, bus: Bus, store: Store) -> None:
+        self._bus, self._store = bus, store
+
+    async def rebuild(self, progress: Progress) -> str:
+        """Throw them away and save them anew; what was done, in words."""
+        book = ReleaseBook(self._bus, time=time.time, new_id=lambda: "")
+        await book.open()
+        async with anyio.create_task_group() as group:
+            group.start_soon(book.follow, _nobody)
+            with anyio.fail_after(_READ_S):
+                await book.synced.wait()
+            group.cancel_scope.cancel()
+        names = book.names()
+        await self._store.transact([Write("DELETE FROM releases", [{}]), Write("DELETE FROM agents", [{}])])
+        for done, name in enumerate(names, 1):
+            record = book.cached(name)
+            if record is not None:
+                await self._store.save_agent(record.view())
+            progress(done, len(names))
+        return f"{len(names)} agents of the release book"
+
+
+def _nobody(name: str) -> None:
+    """Nobody is told."""
 
 
 class AgentProjection:

@@ -122,6 +122,10 @@ class TaskRunner:
         """Jobs under way here."""
         return self._window.running()
 
+    def answered(self, age_s: float, most: int) -> list[str]:
+        """Jobs that ended here in the last ``age_s`` seconds and whose answers are stored."""
+        return self._window.recent(age_s, most)
+
     def judged(self, job_id: str) -> Judged | None:
         """Who served a job, while its answer is stored."""
         found = self._window.answer(job_id)

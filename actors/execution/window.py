@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import anyio
@@ -55,7 +55,7 @@ class _Open(Generic[T]):
     fingerprint: bytes
     scope: anyio.CancelScope
     joiners: int = 0
-    done: anyio.Event = field(default_factory=anyio.Event)
+    done: anyio.Event | None = None
     answer: Answer[T] | None = None
 
 
@@ -75,6 +75,16 @@ class AnswerWindow(Generic[T]):
     def running(self) -> list[str]:
         """Jobs under way."""
         return list(self._open)
+
+    def recent(self, age_s: float, most: int) -> list[str]:
+        """Jobs whose answer was kept in the last ``age_s`` seconds, newest first."""
+        oldest = self._now() - age_s
+        found: list[str] = []
+        for job_id in reversed(self._kept):
+            if self._kept[job_id].at < oldest or len(found) == most:
+                break
+            found.append(job_id)
+        return found
 
     async def once(
         self, job_id: str, fingerprint: bytes, deadline: float, run: Callable[[], Awaitable[Answer[T]]]
@@ -133,15 +143,17 @@ class AnswerWindow(Generic[T]):
                 return answer
             finally:
                 del self._open[job_id]
-                entry.done.set()
+                if entry.done is not None:
+                    entry.done.set()
         raise AssertionError("nobody cancels the scope")  # pragma: no cover
 
     async def _join(self, entry: _Open[T], deadline: float) -> Answer[T] | None:
+        done = entry.done = entry.done or anyio.Event()
         entry.joiners += 1
         entry.scope.shield = True
         try:
             with anyio.move_on_after(max(0.0, deadline - self._now())) as scope:
-                await entry.done.wait()
+                await done.wait()
         finally:
             entry.joiners -= 1
             entry.scope.shield = entry.joiners > 0

@@ -45,6 +45,7 @@ class Aimd:
         self._samples: list[float] = []
         self._full = False
         self.baseline_s: float | None = None
+        self.reason = ""
 
     @property
     def limit(self) -> int:
@@ -60,7 +61,8 @@ class Aimd:
     def most(self, value: int) -> None:
         """Set the ceiling; the limit follows at once."""
         self._most = value
-        self._limit = min(self._limit, float(value))
+        if self._limit > value:
+            self._limit, self.reason = float(value), f"at most {value} are allowed"
 
     def sample(self, run_s: float, in_flight: int) -> None:
         """One attempt took ``run_s`` inside the agent while ``in_flight`` ran in all."""
@@ -75,16 +77,18 @@ class Aimd:
 
     def refused(self) -> None:
         """The agent said that it is full."""
-        self._shrink()
+        self._shrink("the agent is full")
 
     def _decide(self, median: float, *, full: bool) -> None:
         if self.baseline_s is None or median < self.baseline_s:
             self.baseline_s = median
         if median > self._policy.tolerance * self.baseline_s:
-            self._shrink()
+            self._shrink(f"runs take {median * 1e3:.1f} ms, {median / self.baseline_s:.1f} times the usual")
         elif full:
             self._limit = min(float(self._most), self._limit + 1.0)
+            self.reason = f"all are busy and runs take their usual {median * 1e3:.1f} ms"
         self.baseline_s += self._policy.drift * (median - self.baseline_s)
 
-    def _shrink(self) -> None:
+    def _shrink(self, reason: str) -> None:
+        self.reason = reason
         self._limit = max(float(self._policy.least), self._limit * self._policy.decrease)

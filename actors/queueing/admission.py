@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from chimera.errors import ChimeraError, DeadlineError, OverloadedError, UnavailableError
 
 _LEAST_WAIT_S, _MOST_WAIT_S = 0.1, 60.0
@@ -24,8 +26,7 @@ class Capacity:
     disk_bytes: int = 64 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Load:
+class Load(msgspec.Struct, frozen=True, gc=False):
     """What there is now.
 
     Attributes:

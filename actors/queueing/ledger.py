@@ -6,6 +6,8 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import msgspec
+
 from . import states
 from .policy import FairQueue
 from .records import Control, Dropped, Entry, Moved, New, Plan, Spec, Status, Took
@@ -14,8 +16,7 @@ DEAD_KEEP_S = 7 * 86_400.0
 """Dead letters are kept at least this long."""
 
 
-@dataclass(slots=True, eq=False)
-class Task:
+class Task(msgspec.Struct, eq=False, gc=False):
     """A task, and what is known of its running attempt."""
 
     spec: Spec
@@ -75,7 +76,18 @@ class Ledger:
                 self._enter(task)
         for task in sorted(ended, key=lambda task: task.status.since):
             self._enter(task)
+        self.bound_pauses(now)
         self.forget(now)
+
+    def bound_pauses(self, now: float) -> None:
+        """Let no task wait longer than its backoff allows: its pause was written before the wall clock was set back.
+
+        A time that the submitter named (``not_before``) stays. Needs no record: reading the log does it again.
+        """
+        for task in list(self.scheduled.values()):
+            latest = now + task.spec.most_s
+            if task.status.attempt and task.status.due > latest:
+                self.move(task, states.due_at(task.status, latest))
 
     def apply(self, entry: Entry) -> None:
         """Take an entry that is on its way into the log."""

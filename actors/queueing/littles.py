@@ -27,9 +27,11 @@ class Rate:
 
     def _turn(self, now: float) -> None:
         at = math.floor(now / self._step)
+        if at <= self._at:
+            return
         for slot in range(self._at + 1, min(at, self._at + len(self._counts)) + 1):
             self._counts[slot % len(self._counts)] = 0
-        self._at = max(self._at, at)
+        self._at = at
 
 
 def desired_workers(

@@ -1,7 +1,7 @@
 """What the log holds: absolute states of tasks, schedules and controls, many to a message.
 
 Every entry says how something *is* from now on, not how it changed: reading the log again, or from the middle on, gives
-the same result, and the last word counts.
+the same result, and the last word counts. Tasks are many and hold no circles, so the garbage collector passes them by.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Spec(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return (self.agent, self.task, self.input) == (other.agent, other.task, other.input)
 
 
-class Try(msgspec.Struct, frozen=True, array_like=True):
+class Try(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One attempt. ``ended_at`` 0 = it runs."""
 
     number: int
@@ -52,7 +52,7 @@ class Try(msgspec.Struct, frozen=True, array_like=True):
     detail: str = ""
 
 
-class Status(msgspec.Struct, frozen=True, array_like=True):
+class Status(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How a task stands.
 
     Attributes:
@@ -65,6 +65,7 @@ class Status(msgspec.Struct, frozen=True, array_like=True):
         reason: Why it is final, if it did not succeed.
         output: The result, msgpack.
         release: The agent's release that made it.
+        losses: Attempts whose fate nobody knows; they do not count as ``used``, and have a bound of their own.
     """
 
     state: str
@@ -76,16 +77,17 @@ class Status(msgspec.Struct, frozen=True, array_like=True):
     reason: str = ""
     output: bytes = b""
     release: int = 0
+    losses: int = 0
 
 
-class New(msgspec.Struct, frozen=True, array_like=True, tag="n"):
+class New(msgspec.Struct, frozen=True, array_like=True, tag="n", gc=False):
     """A whole task: submitted, revived, or carried forward when old messages are purged."""
 
     spec: Spec
     status: Status
 
 
-class Moved(msgspec.Struct, frozen=True, array_like=True, tag="m"):
+class Moved(msgspec.Struct, frozen=True, array_like=True, tag="m", gc=False):
     """A known task's present status."""
 
     id: str

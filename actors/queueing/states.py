@@ -24,6 +24,9 @@ NEXT: dict[str, frozenset[str]] = {
 KEEP_TRIES = 20
 """Attempts that are remembered with their reasons; older ones go."""
 
+LOSSES = 5
+"""Attempts that may be lost without counting; a task that ends whatever runs it must end, too."""
+
 _KEEP_DETAIL = 500
 
 
@@ -79,6 +82,25 @@ def put_back(status: Status, now: float, code: str, *, wait_s: float) -> Status:
     """The running attempt never began (the agent was full or away): later again, and it does not count."""
     ended = _end(status, "scheduled", now, code, "")
     return replace(ended, due=now + wait_s, used=status.used - 1, tries=ended.tries[:-1])
+
+
+def due_at(status: Status, due: float) -> Status:
+    """The same, but for when it may start."""
+    return replace(status, due=due)
+
+
+def lost(status: Status, now: float, detail: str, *, wait_s: float) -> Status:
+    """Nobody knows what became of the running attempt: again after ``wait_s``, uncounted; the 6th loss is the end.
+
+    An attempt is lost with its node or its connection, seldom by its own fault: whoever asks for one attempt does not
+    mean that a restart elsewhere should use it up.
+    """
+    losses = status.losses + 1
+    if losses > LOSSES:
+        reason = f"lost: {detail} ({losses} attempts were lost: it may end what runs it)"
+        return replace(_end(status, "dead", now, "lost", detail), reason=reason[:_KEEP_DETAIL], losses=losses)
+    ended = _end(status, "scheduled", now, "lost", detail)
+    return replace(ended, due=now + wait_s, used=status.used - 1, losses=losses)
 
 
 def cancelled(status: Status, now: float) -> Status:

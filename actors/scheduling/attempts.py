@@ -10,16 +10,18 @@ from actors.queueing.ledger import Task
 from actors.queueing.records import Moved, pack
 from actors.queueing.retry import NEVER, NOT_BEGUN, backoff_s
 from chimera.errors import ChimeraError, TooLargeError
-from subjects.agent import Predict, Prediction
+from subjects.agent import Prediction
 from subjects.event import TaskStarted
 
+from .adoption import Adoption
 from .core import Core
+from .crew import Crew
+from .jobs import question_of
 from .lanes import Lane
 
 _IDLE_S = 3600.0
 _HOLD_S = 0.5
 _CANCEL_LAG_S = 0.25
-_decode = msgspec.msgpack.Decoder(dict[str, object]).decode
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -28,8 +30,9 @@ class Attempts:
 
     An attempt is the ask ``agent.predict`` with the job id ``<task>-<attempt>``: the agent answers a repeated job from
     its window, and the result counts only while the task runs and this attempt is its last: a zombie's late answer
-    finds neither. The start is written without waiting for it: whether or not it is stored when the agent begins, the
-    result is only taken by the leader that can still write.
+    finds neither. The first start is written without waiting for it: whether or not it is stored when the agent begins,
+    the result is only taken by the leader that can still write, and another leader starts the same attempt. Later
+    starts are stored before the agent is asked: the numbers it has seen only grow, and fence what it does outside.
 
     Args:
         core: Shared state.
@@ -37,6 +40,8 @@ class Attempts:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self.adoption = Adoption(core, self._settle)
+        self._crew = Crew(core.spawn, self._attempt)
 
     async def run(self) -> None:
         """Start what may be started, for ever."""
@@ -63,33 +68,32 @@ class Attempts:
         at = core.clock.time()
         core.move(task, states.started(task.status, at))
         task.beat_at, task.moved_at, task.progress, task.note = now, None, None, ""
-        core.spawn(self._attempt, task, task.status.attempt, lane)
+        self._crew.take((task, task.status.attempt, lane))
 
-    async def _attempt(self, task: Task, attempt: int, lane: Lane) -> None:
-        core, spec = self._core, task.spec
+    async def _attempt(self, job: tuple[Task, int, Lane], scope: anyio.CancelScope) -> None:
+        (task, attempt, lane), core = job, self._core
+        spec = task.spec
         fact = TaskStarted(id=spec.id, agent=spec.agent, attempt=attempt, at=core.clock.time())
-        scope = core.scopes[spec.id] = anyio.CancelScope()
-        answer: Prediction | ChimeraError | None = None
+        core.scopes[spec.id] = scope
         try:
             core.live("started", fact)
-            with scope:
-                answer = await self._ask(task, attempt)
+            answer = await self._ask(task, attempt, scope)
         finally:
             lane.in_flight -= 1
             if core.scopes.get(spec.id) is scope:
                 del core.scopes[spec.id]
             core.pump.ring()
-        if answer is not None:
-            self._settle(spec.id, attempt, lane, answer)
+        self._settle(spec.id, attempt, lane, answer)
 
-    async def _ask(self, task: Task, attempt: int) -> Prediction | ChimeraError:
-        spec = task.spec
-        question = Predict(
-            job_id=f"{spec.id}-{attempt}", agent=spec.agent, task=spec.task, input=_decode(spec.input),
-            deadline_ms=max(1, int(spec.limit_s * 1e3)), key=spec.id,
-        )  # fmt: skip
+    async def _ask(self, task: Task, attempt: int, scope: anyio.CancelScope) -> Prediction | ChimeraError:
+        core, spec = self._core, task.spec
+        question = question_of(spec, attempt, spec.limit_s)
         try:
-            return await self._core.ask(question, timeout_s=spec.limit_s + _CANCEL_LAG_S)
+            if attempt > 1:  # its number fences: no later leader may give out a lower one
+                await core.journal.barrier()
+            return await core.ask(
+                question, timeout_s=spec.limit_s + _CANCEL_LAG_S, leave=lambda: not scope.cancel_called
+            )
         except ChimeraError as error:
             return error
 
@@ -99,7 +103,11 @@ class Attempts:
         if task is None or states.fences(task.status, attempt):
             return
         error = self._succeed(task, lane, answer) if isinstance(answer, Prediction) else answer
-        if error is not None:
+        if error is None:
+            return
+        if error.code == "connection-lost":  # ours: the agent may well work on, and tells it when it is heard again
+            self.adoption.take(task)
+        else:
             self._fail(task, lane, error)
 
     def _succeed(self, task: Task, lane: Lane, answer: Prediction) -> ChimeraError | None:
@@ -110,6 +118,7 @@ class Attempts:
         except TooLargeError as error:
             return error
         lane.ran(answer.timings.run_ms / 1e3)
+        core.figures.ran(task.spec.agent, answer.timings.run_ms / 1e3)
         lane.ended.add(core.clock.monotonic())
         core.move(task, status)
         return None

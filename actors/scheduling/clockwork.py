@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from actors.queueing import states
@@ -10,8 +11,9 @@ from actors.queueing.ledger import Task
 from actors.queueing.records import New, pack
 from actors.queueing.retry import backoff_s
 from actors.queueing.stuck import Running, signals
-from chimera.errors import ChimeraError
+from chimera.errors import ChimeraError, RestartingError
 
+from .archive import Archive
 from .core import Core
 from .plans import Plans
 
@@ -28,12 +30,16 @@ class Clockwork:
     Args:
         core: Shared state.
         plans: The schedules.
+        archive: Knows what the history has seen of the log.
         disk: A folder on the disk that holds the log, if it is on this machine.
     """
 
-    def __init__(self, core: Core, plans: Plans, disk: Path | None) -> None:
-        self._core, self._plans, self._disk = core, plans, disk
+    def __init__(self, core: Core, plans: Plans, archive: Archive, disk: Path | None) -> None:
+        self._core, self._plans, self._archive, self._disk = core, plans, archive, disk
+        self._held, self._seen = False, 0
+        self._lag: int | None = None
         self._kept_at = 0.0
+        self._offset = core.clock.time() - core.clock.monotonic()
 
     async def run(self) -> None:
         """Tick for ever."""
@@ -47,13 +53,36 @@ class Clockwork:
     def tick(self) -> None:
         """Do what is due."""
         core, now = self._core, self._core.clock.time()
+        self._follow_clock()
         for task in core.ledger.due(now):  # not as a list: a task can be due twice, and be final the second time
             self._look_at(task, now)
         self._plans.fire(now)
         if core.policy.rescue:
-            for task in list(core.ledger.running.values()):
-                self._rescue(task)
+            self._rescue_all()
+        core.figures.show(core, self._lag)
+        for lane in core.lanes:
+            if change := lane.adapted():
+                core.report(
+                    "scheduling-optimization", f"{lane.agent}: {change}", agent=lane.agent, limit=lane.aimd.limit
+                )
         core.pump.ring()
+
+    def _rescue_all(self) -> None:
+        """Not while nothing can be heard: who is silent then may well be alive."""
+        core, now = self._core, self._core.clock.monotonic()
+        deaf = core.journal.trouble or core.bus.statistics().state != "connected"
+        for task in list(core.ledger.running.values()):
+            if deaf:
+                task.beat_at = now
+            else:
+                self._rescue(task)
+
+    def _follow_clock(self) -> None:
+        """An administrator or NTP may set the wall clock, by which due times are kept."""
+        offset = self._core.clock.time() - self._core.clock.monotonic()
+        if offset < self._offset - _TICK_S:
+            self._core.ledger.bound_pauses(self._core.clock.time())
+        self._offset = offset
 
     def _patience(self) -> float:
         alarms = [at for at in (self._core.ledger.next_alarm(), self._plans.next_at()) if at is not None]
@@ -73,31 +102,62 @@ class Clockwork:
         core, now = self._core, self._core.clock.monotonic()
         since = now - (core.clock.time() - task.status.since)
         view = Running(since, task.spec.limit_s, task.beat_at, task.moved_at)
-        found = [reason for signal, reason in signals(view, now, core.policy.patience) if signal != "over-limit"]
+        found = {
+            signal: reason for signal, reason in signals(view, now, core.policy.patience) if signal != "over-limit"
+        }
         if not found:
             return
+        if "no-heartbeat" in found:
+            core.lose(task, found["no-heartbeat"], event="task-stuck")
+            core.stop_attempt(task.spec.id)
+            return
         wait = backoff_s(task.spec, task.status.used, core.rng)
-        status = states.failed(task.status, task.spec, core.clock.time(), "stuck", found[0], wait_s=wait, again=True)
-        core.report("task-stuck", f"{task.spec.id}: {found[0]}", level="warning", agent=task.spec.agent)
+        why = found["no-progress"]
+        status = states.failed(task.status, task.spec, core.clock.time(), "stuck", why, wait_s=wait, again=True)
+        core.report("task-stuck", f"{task.spec.id}: {why}", level="warning", agent=task.spec.agent)
         core.move(task, status)
         core.stop_attempt(task.spec.id)
 
     async def _keep_house(self) -> None:
         core = self._core
+        with suppress(RestartingError):  # the writer says it
+            await core.journal.confirm()
         core.ledger.forget(core.clock.time())
         if self._disk is not None:
             room = os.statvfs(self._disk)
             core.disk_free = room.f_bavail * room.f_frsize
+        with suppress(ChimeraError):
+            seen = await self._archive.projected()
+            self._lag = None if seen is None else max(0, core.journal.last_seq - seen)
         if core.journal.messages > COMPACT_MESSAGES + len(core.ledger.tasks) // 4:
             try:
-                await self.compact()
+                needed = await self._needed()
+                if needed - core.journal.first_seq > core.journal.messages // 2:
+                    await self.compact(needed)
             except ChimeraError as error:
                 core.report("data-access", f"the log could not be compacted: {error.detail}", level="warning")
 
-    async def compact(self) -> None:
-        """Write all that lives again, wait until it is stored, then purge everything before it."""
+    async def _needed(self) -> int:
+        """From which message on the history still needs the log; it is left alone up to a bound."""
+        core, journal, most = self._core, self._core.journal, self._core.policy.hold_bytes
+        try:
+            seen = await self._archive.projected()
+        except ChimeraError:
+            seen = self._seen
+        self._seen = journal.last_seq if seen is None else seen
+        behind = journal.last_seq - self._seen
+        over = journal.bytes > most and behind > journal.messages // 2
+        if over and not self._held:
+            why = f"the store is {behind} messages behind, the log has {journal.bytes} bytes: history will be missing"
+            core.report("log-compacted", why, level="error", behind=behind)
+        self._held = over
+        return journal.last_seq + 1 if over else self._seen + 1
+
+    async def compact(self, needed: int | None = None) -> None:
+        """Write all that lives again, wait until it is stored, then purge everything before it, up to ``needed``."""
         core = self._core
         cut = core.journal.last_seq + 1
+        cut = cut if needed is None else min(cut, needed)
         for entry in core.ledger.entries():
             core.journal.write(pack(entry))
         names = list(core.ledger.tasks)

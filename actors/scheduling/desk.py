@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -13,17 +13,18 @@ from actors.queueing.admission import Load, refusal
 from actors.queueing.ledger import Task
 from actors.queueing.records import LEVELS, Control, New, Spec, Status
 from chimera.errors import BadMessageError, ChimeraError, ConflictError, NotFoundError
+from subjects.dead import Revive
 from subjects.event import TaskSubmitted
-from subjects.scheduler import LimitAgent, Receipt, Revive, Submit, Submitted
+from subjects.scheduler import LimitAgent, Receipt, Submit, Submitted
 from subjects.task import NewTask
 
 from .core import Core
 from .journal import Group
+from .views import dead_tasks
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 _PRIORITY = {name: level for level, name in enumerate(LEVELS)}
 _CALLBACKS = ("_INBOX.", "_INBOX_client.", "_INBOX_operator.", "chimera.callback.")
-_ONE = frozenset(NewTask.__struct_fields__)
 
 
 class Desk:
@@ -45,7 +46,7 @@ class Desk:
         single = not message.tasks
         if single and message.input is None:
             raise BadMessageError("neither 'input' nor 'tasks' is given", hint="see the example of this operation")
-        tasks = [_alone(message)] if single else message.tasks
+        tasks = [message] if single else message.tasks
         groups: list[Group] = []
         receipts: list[Receipt] = []
         for task in tasks:
@@ -65,26 +66,28 @@ class Desk:
             accepted=len(receipts) - refused - duplicates, duplicates=duplicates, refused=refused, receipts=receipts
         )
 
-    def take(self, task: NewTask, groups: list[Group], *, schedule: str = "") -> Receipt:
+    def take(self, task: NewTask | Submit, groups: list[Group], *, schedule: str = "") -> Receipt:
         """Take one task; its group is added to ``groups`` if it is new.
 
         Raises:
             ChimeraError: Why not.
         """
         core = self._core
-        spec = make_spec(task, core.clock.time(), schedule)
+        spec = make_spec(task, core.clock.time(), task.id or f"{core.rng.getrandbits(128):032x}", schedule)
         known = self._known(spec)
         if known is not None:
             return _receipt(known, duplicate=True)
         now = core.clock.time()
         error = refusal(self._load(spec), core.policy.room, size=len(spec.input), now=now, deadline=spec.deadline)
         if error is not None:
+            core.figures.refused(error.code)
             raise error
         status = states.submitted(spec, now)
         fact = TaskSubmitted(id=spec.id, agent=spec.agent, priority=task.priority, at=now)
-        group = core.record(New(spec, status), lambda: core.live("submitted", fact))
+        group = core.record(New(spec, status), lambda: self._taken(fact))
         if not groups or groups[-1] is not group:
             groups.append(group)
+        core.figures.submitted(spec.agent)
         core.lanes.get(spec.agent, core.clock.monotonic()).arrived.add(core.clock.monotonic())
         (core.pump if status.state == "queued" else core.ticker).ring()
         return _receipt(core.ledger.tasks[spec.id])
@@ -100,6 +103,7 @@ class Desk:
             group = core.move(task, states.cancelled(task.status, core.clock.time()))
             core.stop_attempt(task_id)
             await group.wait()
+        await core.settled(task_id)
         return task
 
     async def revive(self, message: Revive) -> list[str]:
@@ -107,15 +111,19 @@ class Desk:
 
         Raises:
             NotFoundError: If the one that is named is not known.
-            ConflictError: If it is not dead.
+            ConflictError: If it is not dead, or another unfinished task has its key.
         """
         core, now = self._core, self._core.clock.time()
-        chosen = [self._dead_one(message.id)] if message.id else self._dead_many(message)
-        groups = [core.record(New(task.spec, states.revived(task.status, now))) for task in chosen]
+        chosen = [self.find_dead(message.id)] if message.id else self._dead_many(message)
+        groups: dict[str, Group] = {}
+        for task in chosen:
+            if not self._is_superseded(task, alone=bool(message.id)):
+                stored = partial(core.letters.answer, task.spec.id)
+                groups[task.spec.id] = core.record(New(task.spec, states.revived(task.status, now)), stored)
         core.pump.ring()
-        for group in groups:
+        for group in groups.values():
             await group.wait()
-        return [task.spec.id for task in chosen]
+        return list(groups)
 
     async def hold(self, agent: str, *, paused: bool) -> None:
         """Pause or resume one agent, or everything; to resume everything ends the drain too."""
@@ -150,6 +158,23 @@ class Desk:
             raise NotFoundError(f"no task '{task_id}' is known", hint="finished tasks are kept for their keep_s")
         return task
 
+    def find_dead(self, task_id: str) -> Task:
+        """A dead task, also if only its letter remembers it.
+
+        Raises:
+            NotFoundError: If nothing does.
+            ConflictError: If it is not dead.
+        """
+        letter = self._core.letters.find(task_id) if task_id not in self._core.ledger.tasks else None
+        task = letter or self.find(task_id)
+        if task.status.state != "dead":
+            raise ConflictError(f"task '{task_id}' is {task.status.state}, not dead")
+        return task
+
+    def _taken(self, fact: TaskSubmitted) -> None:
+        self._core.live("submitted", fact)
+        self._core.letters.answer(fact.id)
+
     def _known(self, spec: Spec) -> Task | None:
         ledger = self._core.ledger
         known = ledger.tasks.get(spec.id)
@@ -169,24 +194,24 @@ class Desk:
             run_s=(lane.quantile(0.95) or 0.0) if spec.deadline else 0.0, draining=ledger.control.draining,
         )  # fmt: skip
 
-    def _dead_one(self, task_id: str) -> Task:
-        task = self.find(task_id)
-        if task.status.state != "dead":
-            raise ConflictError(f"task '{task_id}' is {task.status.state}, not dead")
-        return task
+    def _is_superseded(self, task: Task, *, alone: bool) -> bool:
+        """True if another unfinished task has its key by now; said to the caller if that is all it asked for."""
+        ledger = self._core.ledger
+        holder = ledger.keys.get(task.spec.key) if task.spec.key else None
+        if holder is not None and alone:
+            raise ConflictError(f"the unfinished task '{holder}' has key '{task.spec.key}'", hint="wait for its end")
+        return holder is not None
 
     def _dead_many(self, message: Revive) -> Iterable[Task]:
-        if not (message.agent or message.reason or message.every):
-            raise BadMessageError("give an id, an agent or a reason", hint="or every=true, to revive all there are")
-        found = [
-            task for task in self._core.ledger.dead.values()
-            if (not message.agent or task.spec.agent == message.agent) and message.reason in task.status.reason
-        ]  # fmt: skip
-        return found[: message.limit]
+        if not (message.agent or message.reason or message.label or message.every):
+            raise BadMessageError(
+                "give an id, an agent, a reason or a label", hint="or every=true, to revive all there are"
+            )
+        return dead_tasks(self._core, message)[: message.limit]
 
 
-def make_spec(task: NewTask, now: float, schedule: str = "") -> Spec:
-    """What is stored of a new task.
+def make_spec(task: NewTask | Submit, now: float, task_id: str, schedule: str = "") -> Spec:
+    """What is stored of a new task; ``task_id`` is its own, or one made for it.
 
     Raises:
         BadMessageError: If its callback is no subject of its own.
@@ -197,15 +222,11 @@ def make_spec(task: NewTask, now: float, schedule: str = "") -> Spec:
         )
     retries = task.retries
     return Spec(
-        task.id or uuid.uuid4().hex, task.agent, task.task, _encoder.encode(task.input), _PRIORITY[task.priority],
+        task_id, task.agent, task.task, _encoder.encode(task.input), _PRIORITY[task.priority],
         task.deadline, task.not_before, task.limit_s, retries.attempts, retries.first_s, retries.factor,
         retries.most_s, retries.jitter, task.key, tuple(sorted(task.labels.items())), task.callback, task.keep_s, now,
         schedule,
     )  # fmt: skip
-
-
-def _alone(message: Submit) -> NewTask:
-    return NewTask(**{name: getattr(message, name) for name in _ONE})
 
 
 def _receipt(task: Task, *, duplicate: bool = False) -> Receipt:
@@ -214,5 +235,5 @@ def _receipt(task: Task, *, duplicate: bool = False) -> Receipt:
     return Receipt(id=task.spec.id, state=state, duplicate=duplicate)
 
 
-def _refused(task: NewTask, error: ChimeraError) -> Receipt:
+def _refused(task: NewTask | Submit, error: ChimeraError) -> Receipt:
     return Receipt(id=task.id, state="refused", code=error.code, detail=error.detail, retry_after_s=error.retry_after_s)

@@ -7,6 +7,8 @@ Why it is built this way:
   entries it holds, so the ``power`` profile costs a share of an fsync per task, without atomic batches.
 * *Fencing*: every append names the sequence it follows (compare-and-set). A leader that was replaced while it slept
   writes no more: its next append is refused, it fails, and is restarted as a follower. No lease has to be trusted.
+* *A woken leader does not speak for the present*: what it answers from memory it confirms first, when its last word was
+  stored longer ago than ``LEASE_S``: is the end of the log still its own?
 * *Nothing is undone*: an append whose answer is lost is repeated with the same id until stored or refused. So state
   may move on in memory at once; only what others see (replies, callbacks) waits for the acknowledgement.
 * *Compaction*: entries are absolute, so living tasks are simply written again and everything before is purged.
@@ -14,6 +16,7 @@ Why it is built this way:
 
 from __future__ import annotations
 
+import asyncio
 import math
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -39,9 +42,15 @@ SUBJECT = "chimera.task.log"
 GROUP_BYTES = 256 * 1024
 """A message is closed when it is larger than this; one entry alone may be larger still."""
 
+LEASE_S = 2.0
+"""How long a stored word speaks for who wrote it: less than others wait before they take over from a silent leader."""
+
 _ROOM = 8192
 _TRY_S = 5.0
+_CONFIRM_S = 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
+_CHANGES = "the scheduler changes its leader"
+_REPLACED = "somebody else has written to the log: another scheduler leads"
 
 
 def stream_spec(replicas: int = 1) -> StreamSpec:
@@ -57,7 +66,7 @@ class Group:
     def __init__(self) -> None:
         self.packed: list[bytes] = []
         self.size = 0
-        self.stored = anyio.Event()
+        self.stored = asyncio.Event()  # anyio's makes whoever waits for what is stored already wait a round
         self.lost = False
         self.then: list[Callable[[], None]] = []
 
@@ -69,7 +78,7 @@ class Group:
         """
         await self.stored.wait()
         if self.lost:
-            raise RestartingError("the scheduler changes its leader", retry_after_s=1.0)
+            raise RestartingError(_CHANGES, retry_after_s=1.0)
 
     def lose(self) -> None:
         """It can't be stored any more."""
@@ -92,9 +101,13 @@ class Journal:
         self._groups: list[Group] = []
         self.latest: Group | None = None
         self._fenced = False
+        self._storing = False
+        self._known_at = -math.inf
+        self._confirming = anyio.Lock()
         self._wake = anyio.Event()
         self.last_seq = 0
         self.messages = 0
+        self.bytes = 0
         self.trouble = ""
         self.appended = 0
         self.entries = 0
@@ -105,7 +118,7 @@ class Journal:
         Raises:
             UnavailableError: If a message is none of ours: nothing may be guessed about tasks.
         """
-        self.last_seq = self.messages = 0
+        self.last_seq = self.messages = self.bytes = 0
         async with self._bus.read(STREAM) as messages:
             async for message in messages:
                 try:
@@ -115,6 +128,7 @@ class Journal:
                     raise UnavailableError(f"message {message.seq} of {STREAM} can't be read: {error}") from error
                 self.last_seq = message.seq
                 self.messages += 1
+                self.bytes += len(message.data)
 
     async def take_lead(self, entry: Entry) -> bool:
         """Append ``entry`` as the next message; false if somebody else was faster: read again."""
@@ -158,14 +172,15 @@ class Journal:
         while True:
             await self._wake.wait()
             self._wake = anyio.Event()
+            if self._fenced:
+                raise FencedError(_REPLACED)
             while self._groups:
                 group = self._groups.pop(0)
                 try:
                     await self._append(join(group.packed), patient=True)
                 except FencedError:
-                    self._fenced = True
-                    for lost in (group, *self._groups):
-                        lost.lose()
+                    self._oust()
+                    group.lose()
                     raise
                 self.entries += len(group.packed)
                 for callback in group.then:
@@ -177,16 +192,87 @@ class Journal:
         if self.latest is not None:
             await self.latest.wait()
 
+    async def confirm(self) -> None:
+        """Be sure to lead still, or to have done so a moment ago.
+
+        While the server is away nobody can take the lead, and what is known goes on being told.
+
+        Raises:
+            RestartingError: If somebody else leads now. The writer ends with a ``FencedError``.
+        """
+        if self._is_old():
+            async with self._confirming:
+                if self._is_old():
+                    await self._look()
+        if self._fenced:
+            raise RestartingError(_CHANGES, retry_after_s=1.0)
+
+    def _is_old(self) -> bool:
+        return not self._fenced and self._clock.monotonic() - self._known_at > LEASE_S
+
+    async def _look(self) -> None:
+        """Compare the end of the log with ours, unless an append is under way: its answer says it better."""
+        began, last = self._clock.monotonic(), await self._end_of_log()
+        if last < 0 or self._storing or self._groups:
+            return
+        if last > self.last_seq:
+            self._oust()
+        else:
+            self._known_at = max(self._known_at, began)
+
+    async def _end_of_log(self) -> int:
+        """The last sequence; -1 while the server is away.
+
+        Raises:
+            RestartingError: If the server is there and does not say: others may have got further with it.
+        """
+        if self._bus.statistics().state != "connected":
+            return -1
+        with anyio.move_on_after(_CONFIRM_S):
+            try:
+                return (await self._bus.stream_state(STREAM))[1]
+            except BusDownError:
+                return -1
+            except ChimeraError:
+                pass
+        try:
+            await self._bus.flush(_CONFIRM_S)
+        except ChimeraError:
+            return -1
+        raise RestartingError("the log does not say who leads", retry_after_s=_CONFIRM_S)
+
+    def _oust(self) -> None:
+        self._fenced = True
+        for lost in self._groups:
+            lost.lose()
+        self._groups.clear()
+        self._wake.set()
+
+    @property
+    def first_seq(self) -> int:
+        """Where the log begins."""
+        return self.last_seq - self.messages + 1
+
     async def purge(self, before_seq: int) -> None:
         """Drop the messages that the entries written since have made superfluous."""
         await self._bus.purge(STREAM, before_seq=before_seq)
-        self.messages = self.last_seq - before_seq + 1
+        left = self.last_seq - before_seq + 1
+        self.bytes = self.bytes * left // max(1, self.messages)
+        self.messages = left
 
     async def _append(self, data: bytes, *, patient: bool) -> None:
+        self._storing = True
+        try:
+            await self._insist(data, patient=patient)
+        finally:
+            self._storing = False
+
+    async def _insist(self, data: bytes, *, patient: bool) -> None:
         self._count += 1
         msg_id, pause = f"{self._token}.{self._count}", _FIRST_PAUSE_S
         started, tries = self._clock.monotonic(), 0
         while True:
+            began = self._clock.monotonic()
             try:
                 stored = await self._bus.append(
                     SUBJECT, data, msg_id=msg_id, expected_last=self.last_seq, timeout_s=_TRY_S
@@ -199,9 +285,10 @@ class Journal:
                     raise
             await self._clock.sleep(pause)
             pause = min(_LONGEST_PAUSE_S, pause * 2)
-        self.trouble = ""
+        self.trouble, self._known_at = "", began
         self.last_seq = stored.seq
         self.messages += 1
+        self.bytes += len(data)
         self.appended += 1
 
     def _describe(self, error: ChimeraError, started: float) -> str:

@@ -13,16 +13,18 @@ CONCURRENCY = 64
 """Attempts of one agent at once where nobody set a limit; adaptation stays below it."""
 
 _SAMPLES = 256
+_MOST_LANES = 1000
 
 
 class Lane:
     """One agent. ``now`` is monotonic seconds throughout."""
 
-    __slots__ = ("agent", "aimd", "arrived", "bucket", "ended", "held_until", "in_flight", "paused", "runs")
+    __slots__ = ("agent", "aimd", "arrived", "bucket", "ended", "held_until", "in_flight", "paused", "runs", "told")
 
     def __init__(self, agent: str, now: float) -> None:
         self.agent = agent
         self.aimd = Aimd(CONCURRENCY)
+        self.told = self.aimd.limit
         self.bucket = TokenBucket(0.0, now)
         self.in_flight = 0
         self.paused = False
@@ -47,6 +49,12 @@ class Lane:
         """An attempt ended that took ``run_s`` inside the agent."""
         self.runs.append(run_s)
         self.aimd.sample(run_s, self.in_flight + 1)  # itself has just left
+
+    def adapted(self) -> str:
+        """How the limit changed since this was asked last, and why; empty if it did not."""
+        limit, before = self.aimd.limit, self.told
+        self.told = limit
+        return "" if limit == before else f"{before} -> {limit} attempts at once: {self.aimd.reason}"
 
     def hold(self, now: float, seconds: float) -> None:
         """Start nothing for a while: the agent is away or full, and asking for each task would tell no more."""
@@ -80,9 +88,17 @@ class Lanes:
         """An agent's lane, made when first needed."""
         lane = self._lanes.get(agent)
         if lane is None:
+            if len(self._lanes) >= _MOST_LANES:
+                self._forget(now)
             lane = self._lanes[agent] = Lane(agent, now)
             self._govern(lane, now)
         return lane
+
+    def _forget(self, now: float) -> None:
+        """Drop who has had nothing for a minute; a lane is made again when it is needed."""
+        idle = [lane.agent for lane in self if not lane.in_flight and not lane.arrived.per_s(now)]
+        for agent in idle:
+            del self._lanes[agent]
 
     def govern(self, control: Control, now: float) -> None:
         """Put limits and pauses in force."""

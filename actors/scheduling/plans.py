@@ -115,7 +115,7 @@ class Plans:
             raise BadMessageError("'every_s' must be at least 1 second")
         if message.task.id or len(message.id) > _LONGEST_ID:
             raise BadMessageError(f"leave the task's id empty, and the schedule's below {_LONGEST_ID + 1} characters")
-        make_spec(message.task, now)
+        make_spec(message.task, now, message.id)
         plan = Plan(
             message.id, message.at or now, message.every_s, message.cron, message.zone, message.skip_missed,
             msgspec.msgpack.encode(message.task), 0.0,

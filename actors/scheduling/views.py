@@ -11,7 +11,10 @@ from actors.queueing import states
 from actors.queueing.ledger import Task
 from actors.queueing.records import LEVELS, Try
 from actors.queueing.stuck import Running, signals
-from subjects.scheduler import LaneView, ListDead, ListTasks, QueueView
+from subjects.dead import ListDead, Revive
+from subjects.event import TaskProgressed
+from subjects.news import TaskNews
+from subjects.scheduler import LaneView, ListTasks, QueueView
 from subjects.task import Attempt, StuckTask, TaskPage, TaskView
 
 from .core import Core
@@ -35,8 +38,25 @@ def task_view(task: Task, now: float, *, whole: bool) -> TaskView:
     )  # fmt: skip
 
 
-def page_of(core: Core, where: ListTasks) -> TaskPage:
-    """Tasks by filter."""
+def state_news(task: Task, seq: str, now: float) -> TaskNews:
+    """How a watched task stands when the watching begins."""
+    status = task.status
+    return TaskNews(
+        kind="state", seq=seq, at=now, id=task.spec.id, agent=task.spec.agent, state=_any(status.state),
+        attempt=status.attempt, progress=task.progress, note=task.note, reason=status.reason,
+    )  # fmt: skip
+
+
+def progress_fact(task: Task, now: float) -> TaskProgressed:
+    """What its worker told of a running task."""
+    return TaskProgressed(
+        id=task.spec.id, agent=task.spec.agent, attempt=task.status.attempt, at=now, progress=task.progress,
+        note=task.note,
+    )  # fmt: skip
+
+
+def fitting(core: Core, where: ListTasks) -> list[Task]:
+    """Tasks by filter, newest first, whatever page is asked for."""
     name, _, value = where.label.partition("=")
     label = (name, value)
 
@@ -51,16 +71,22 @@ def page_of(core: Core, where: ListTasks) -> TaskPage:
             and (not where.until or spec.submitted_at < where.until)
         )
 
-    return _page(core, filter(fits, core.ledger.tasks.values()), where.after, where.limit)
+    return sorted(filter(fits, core.ledger.tasks.values()), key=lambda task: (-task.spec.submitted_at, task.spec.id))
+
+
+def dead_tasks(core: Core, where: ListDead | Revive) -> list[Task]:
+    """Dead letters by filter, also of tasks that only their letter remembers."""
+    name, _, value = where.label.partition("=")
+    return [
+        task for task in core.letters.all()
+        if (not where.agent or task.spec.agent == where.agent) and where.reason in task.status.reason
+        and (not where.label or (name, value) in task.spec.labels)
+    ]  # fmt: skip
 
 
 def dead_page(core: Core, where: ListDead) -> TaskPage:
-    """Dead letters by filter."""
-    found = (
-        task for task in core.ledger.dead.values()
-        if (not where.agent or task.spec.agent == where.agent) and where.reason in task.status.reason
-    )  # fmt: skip
-    return _page(core, found, where.after, where.limit)
+    """A page of dead letters."""
+    return _page(core, dead_tasks(core, where), where.after, where.limit)
 
 
 def stuck_tasks(core: Core) -> list[StuckTask]:
@@ -85,7 +111,7 @@ def queue_view(core: Core) -> QueueView:
     lanes = [_lane(core, lane) for lane in core.lanes]
     return QueueView(
         depth=len(ledger.queue), scheduled=len(ledger.scheduled), in_flight=len(ledger.running),
-        finished=len(ledger.finished), dead=len(ledger.dead), oldest_age_s=oldest_age_s(core),
+        finished=len(ledger.finished), dead=len(core.letters), oldest_age_s=oldest_age_s(core),
         in_per_s=sum(lane.arrived.per_s(now) for lane in core.lanes),
         out_per_s=sum(lane.ended.per_s(now) for lane in core.lanes), by_priority=depths(core),
         agents=sorted(lanes, key=lambda lane: lane.agent), paused=ledger.control.paused,

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from chimera.config import Settings
-from chimera.errors import BusDownError, ChimeraError, LayerNotRunningError, NotRunningError, from_problem
+from chimera.errors import (
+    BusDownError,
+    ChimeraError,
+    DeadlineError,
+    LayerNotRunningError,
+    NotRunningError,
+    from_problem,
+)
 from chimera.wire import decode, decode_any, encode
 from subjects import Operation
+from subjects.control import CANCEL, Cancel
 from subjects.problem import Problem
 
 if TYPE_CHECKING:
+    from anyio.streams.memory import MemoryObjectReceiveStream
+
     from chimera.bus.contract import Bus, Delivery
 
 T = TypeVar("T")
+_UNREAD = 1000
+_SILENCE_S = 40.0
 
 
 class Client:
@@ -38,6 +50,52 @@ class Client:
             raise LayerNotRunningError(f"no node runs the {operation.actor} layer") from error
         raise_problem(answer)
         return decode_any(answer.data)
+
+    async def stream(self, operation: Operation[Any, Any], body: Any) -> AsyncGenerator[dict[str, Any]]:
+        """The elements of a streamed answer as plain data.
+
+        Raises:
+            ChimeraError: What the other side answered; ``DeadlineError`` if it fell silent.
+        """
+        import anyio
+
+        send, receive = anyio.create_memory_object_stream[Any](_UNREAD)
+
+        def take(delivery: Delivery) -> None:
+            with suppress(anyio.WouldBlock):  # what is missed shows in the place that each element has
+                send.send_nowait(delivery)
+
+        reply = self.bus.open_reply(take, operation.subject)
+        ended = False
+        try:
+            await self.bus.publish(operation.subject, encode(body, "json"), reply=reply)
+            while not ended:
+                delivery = await _next(receive)
+                ended = not delivery.data
+                if not ended:
+                    yield decode_any(delivery.data)
+        finally:
+            self.bus.close_reply(reply)
+            send.close()
+            receive.close()
+            if not ended:
+                with anyio.move_on_after(1.0, shield=True), suppress(ChimeraError):
+                    await self.bus.publish(CANCEL, encode(Cancel(id=reply)))
+
+
+async def _next(receive: MemoryObjectReceiveStream[Delivery]) -> Delivery:
+    import anyio
+
+    with anyio.move_on_after(_SILENCE_S):
+        delivery = await receive.receive()
+        status = (delivery.headers or {}).get("Status", "")
+        if status.startswith("503"):
+            raise LayerNotRunningError("no node runs the layer that answers this")
+        if status:
+            raise BusDownError(f"the stream was cut: {status}")
+        raise_problem(delivery)
+        return delivery
+    raise DeadlineError(f"nothing came for {_SILENCE_S:g} s", stage="running")
 
 
 def raise_problem(answer: Delivery) -> None:
@@ -71,7 +129,10 @@ def make_bus(settings: Settings) -> Bus:
         seed = Path(nats.seed_file).read_text().strip() if nats.seed_file else ""
         credentials = Path(nats.credentials) if nats.credentials else None
         servers = nats.url.split(",")
-        return NatsBus(servers, name="chimera-cli", seed=seed, credentials=credentials, connect_timeout_s=3.0)
+        return NatsBus(
+            servers, name="chimera-cli", seed=seed, credentials=credentials, inbox_prefix=nats.inbox_prefix,
+            connect_timeout_s=3.0,
+        )  # fmt: skip
     context = read_context(settings.node.data, "operator")
     if context is None:
         raise BusDownError(

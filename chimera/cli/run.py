@@ -63,9 +63,11 @@ async def _main(settings: Settings, announce: Callable[[Node], None]) -> int:
 
 
 async def _serve(settings: Settings, stop: Any, announce: Callable[[Node], None]) -> int:
+    from chimera.collector import calm
     from chimera.node import Node
 
     async with Node(settings) as node:
+        calm()
         announce(node)
         await node.run(stop)
         note("stopping (again to force)")

@@ -33,6 +33,8 @@ def _show(answer: dict[str, Any]) -> None:
     checks = ", ".join(f"{name} {state}" for name, state in answer["ready"].items())
     print(f"{answer['node']}  {answer['version']}  profile {answer['profile']}  up {answer['uptime_s']:.0f} s")
     print(f"ready: {checks}")
+    for alarm in answer.get("alarms", []):
+        print(f"ALARM: {alarm}")
     print(f"durability: {answer['durability']}\n")
     rows = [(row["name"], row["state"], row["restarts"], row["where"]) for row in answer["services"]]
     table(("service", "state", "restarts", "where"), rows)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _BATCH = 500
 _BATCH_BYTES = 512 * 1024
-_WAIT_MS = 30_000
+_SOON_MS = 200
 _FULL_PAUSE_S = 1.0
 
 
@@ -108,13 +108,16 @@ async def _submit_one(client: Client, body: dict[str, Any], options: argparse.Na
 
 
 async def result_of(client: Client, task_id: str) -> dict[str, Any]:
-    """A task when it has ended, however long that takes."""
+    """A task when it has ended, however long that takes, with its progress on standard error."""
     from subjects.scheduler import TASK
 
+    from .following import until_ended
+
     while True:
-        view = await client.ask(TASK, {"id": task_id, "wait_ms": _WAIT_MS}, timeout_s=_WAIT_MS / 1e3 + 10)
+        view = await client.ask(TASK, {"id": task_id, "wait_ms": _SOON_MS})
         if view["ended_at"] is not None:
             return view
+        await until_ended(client, task_id)
 
 
 async def _submit_file(client: Client, tasks: list[dict[str, Any]], *, wait: bool) -> int:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
 
 from chimera.errors import BadMessageError
 
 from .command import Command, Exit
-from .output import emit_json, note, table
+from .output import emit_json, emit_line, note, table
 from .settings import load_settings
 
+if TYPE_CHECKING:
+    from .client import Client
+
 _VERBS = ("list", "show", "cancel", "dead", "revive", "stuck")
+_FINAL = frozenset({"succeeded", "dead", "cancelled", "expired"})
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +26,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--agent", default="", help="of this agent only")
     parser.add_argument("--label", default="", metavar="NAME=VALUE", help="with this label only")
     parser.add_argument("--reason", default="", metavar="TEXT", help="dead letters whose reason has this in it")
+    parser.add_argument(
+        "--follow", action="store_true", help="show what happens to tasks, or to the one named, as it happens"
+    )
     parser.add_argument("--every", action="store_true", help="revive all dead tasks")
     parser.add_argument("--limit", type=int, default=50, metavar="N", help="most rows (default: 50)")
 
@@ -30,6 +38,9 @@ def _run(options: argparse.Namespace) -> int:
 
     from .client import with_client
 
+    if options.follow:
+        with_client(load_settings(options).settings, lambda client: _follow(client, options))
+        return Exit.DONE
     name, body = _order(options)
     operation = find_operation(f"scheduler.{name}")
     if operation is None:  # pragma: no cover - all of them are declared
@@ -45,6 +56,31 @@ def _run(options: argparse.Namespace) -> int:
     else:
         _show(answer)
     return Exit.DONE
+
+
+async def _follow(client: Client, options: argparse.Namespace) -> None:
+    from .following import follow
+
+    note("watching tasks; Ctrl-C ends")
+    async with aclosing(follow(client, id=options.id, agent=options.agent)) as source:
+        async for news in source:
+            if options.json:
+                emit_line(news)
+            else:
+                print(_line(news), flush=True)
+            if options.id and news["state"] in _FINAL:
+                return
+
+
+def _line(news: dict[str, Any]) -> str:
+    from datetime import datetime
+
+    share = "" if news["progress"] is None else f"{news['progress']:.0%}"
+    time = datetime.fromtimestamp(news["at"]).astimezone().strftime("%H:%M:%S")
+    word = news["state"] if news["kind"] in {"state", "ended"} else news["kind"]
+    number = f"#{news['attempt']}" if news["attempt"] else ""
+    parts = (time, word, news["agent"], news["id"], number, share, news["note"], news["reason"])
+    return " ".join(part for part in parts if part)
 
 
 def _order(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:

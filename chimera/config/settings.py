@@ -57,6 +57,11 @@ class NatsSettings:
         "", Text(what="a path"), "file with the nkey seed to log in with; empty = the one in the data folder"
     )
     credentials: str = setting("", Text(what="a path"), "credentials file (.creds) to log in with at a foreign server")
+    inbox_prefix: str = setting(
+        "_INBOX",
+        Text(what="a subject such as _INBOX_runtime"),
+        "where these credentials may take replies at url; _INBOX_runtime for the server of another node",
+    )
     durability: str = setting(
         "power",
         Text(choices=("power", "process", "wear")),
@@ -182,6 +187,13 @@ class SchedulerSettings:
     queue_bytes: int = setting(512 * _MI, Size(_MI, 1 << 40), "most bytes of inputs of unfinished tasks")
     keep_max: int = setting(20_000, Integer(0, 10_000_000), "finished tasks kept at most, the newest")
     disk_bytes: int = setting(64 * _MI, Size(0, 1 << 50), "free disk space below which no new tasks are taken")
+    history_max: int = setting(200_000, Integer(0, 100_000_000), "finished tasks kept in the store at most, the newest")
+    history_age_s: float = setting(
+        30 * _DAY, Duration(60, 3650 * _DAY), "how long finished tasks are kept in the store"
+    )
+    dead_age_s: float = setting(30 * _DAY, Duration(60, 3650 * _DAY), "how long dead letters are kept")
+    dead_max: int = setting(10_000, Integer(1, 1_000_000), "dead letters kept at most, the newest")
+    dead_bytes: int = setting(256 * _MI, Size(_MI, 1 << 40), "most bytes of dead letters kept")
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,9 +70,12 @@ def _request_channel(found: Operation[Any, Any]) -> dict[str, Any]:
 
 
 def _reply_channel(found: Operation[Any, Any]) -> dict[str, Any]:
+    description = "the inbox that the request names"
+    if found.streams:
+        description = f"{description}: many messages, an empty one at the end"
     return {
         "address": None,
-        "description": "the inbox that the request names",
+        "description": description,
         "messages": _named(found.reply.__name__, "Problem"),
     }
 
@@ -102,6 +105,7 @@ def _event_channel(event: EventType) -> dict[str, Any]:
     if "{key}" in address:
         channel["parameters"] = {"key": {"description": "an id: 1 to 64 of A-Z a-z 0-9 _ -"}}
     channel["messages"] = _named(event.event.__name__)
-    channel["x-chimera-stream"] = "KPI" if event.subject.startswith("chimera.kpi.") else "EVENTS"
+    if not event.subject.startswith("chimera.live."):  # told to whoever listens, and not kept
+        channel["x-chimera-stream"] = "KPI" if event.subject.startswith("chimera.kpi.") else "EVENTS"
     channel["x-chimera-subject"] = event.subject
     return channel

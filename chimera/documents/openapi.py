@@ -28,6 +28,13 @@ _KEY_HEADER = {
     "description": "The same key with the same request gives the stored answer and runs nothing.",
     "schema": {"type": "string", "pattern": "^[\\x21-\\x7e]{1,128}$"},
 }
+_PLACE_HEADER = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "required": False,
+    "description": "Go on after this event; a browser's EventSource sends it by itself.",
+    "schema": {"type": "string", "maxLength": 64},
+}
 _TRACE_HEADER = {
     "name": "traceparent",
     "in": "header",
@@ -106,6 +113,8 @@ def _parameters(operation: Operation[Any, Any], face: Http, schemas: dict[str, S
             found.append({"name": name, "in": place, "required": required, "schema": unwrap_null(schema)})
     if face.method in {"POST", "DELETE"}:
         found.append(_KEY_HEADER)
+    if operation.streams:
+        found.append(_PLACE_HEADER)
     return [*found, _TRACE_HEADER]
 
 
@@ -140,10 +149,10 @@ def _extra_codes(operation: Operation[Any, Any], face: Http) -> list[str]:
 
 
 def _responses(operation: Operation[Any, Any], face: Http) -> dict[str, Any]:
-    success = {
-        "description": operation.summary,
-        "content": {"application/json": {"schema": reference(operation.reply)}},
-    }
+    content: dict[str, Any] = {"application/json": {"schema": reference(operation.reply)}}
+    if operation.streams:
+        content = {"text/event-stream": {"schema": {"type": "string"}, "x-chimera-element": reference(operation.reply)}}
+    success = {"description": operation.summary, "content": content}
     shared = {
         str(status): {"$ref": f"#/components/responses/{_response_name(status, errors)}"}
         for status, errors in by_status(error_codes(operation, _extra_codes(operation, face))).items()

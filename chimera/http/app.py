@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -16,7 +15,6 @@ from chimera.metrics import Metrics
 from chimera.store.contract import Store
 from subjects import OPERATIONS, Port
 
-from .access import Access
 from .auth import Door
 from .contract import Caller, Probe
 from .desk import OPERATION, Desk, path_of
@@ -24,6 +22,8 @@ from .endpoint import OperationEndpoint
 from .general import General, PageEndpoint
 from .idempotency import Memory
 from .settings import BridgeSettings
+from .straight import PortApp
+from .streaming import StreamEndpoint, Streams
 
 
 class Methods:
@@ -58,6 +58,7 @@ def build_app(
     clock: Clock,
     token: str = "",
     events: EventSink = ignore_events,
+    streams: Streams | None = None,
 ) -> Starlette:
     """The ASGI application that serves one port.
 
@@ -70,15 +71,14 @@ def build_app(
         metrics: Where requests are counted, and what ``/metrics`` shows.
         clock: Time.
         token: The bearer token, see ``ensure_token``.
+        streams: Open streams, shared by the ports of a bridge.
         events: Takes ``access-log``, ``security-event`` and ``response-time``.
     """
     door = Door(settings, token, metrics)
     memory = Memory(clock, store, keep_s=settings.idempotency_keep_s)
-    desk = Desk(port, caller, probe, settings, door, memory, metrics, clock, events)
-    app = Starlette(routes=[*operation_routes(desk), *general_routes(desk)], middleware=[Middleware(Access, desk)])
-    app.router.redirect_slashes = False
-    app.router.default = _no_such_path
-    return app
+    room = Streams() if streams is None else streams
+    desk = Desk(port, caller, probe, settings, door, memory, metrics, clock, events, room)
+    return PortApp(desk, [*operation_routes(desk), *general_routes(desk)], _no_such_path)
 
 
 def operation_routes(desk: Desk) -> list[Route]:
@@ -87,7 +87,8 @@ def operation_routes(desk: Desk) -> list[Route]:
     for operation in OPERATIONS:
         if operation.port == desk.port:
             for face in operation.http:
-                paths.setdefault(face.path, {})[face.method] = OperationEndpoint(desk, operation, face)
+                make = StreamEndpoint if operation.streams else OperationEndpoint
+                paths.setdefault(face.path, {})[face.method] = make(desk, operation, face)
     return [Route(path, Methods(endpoints)) for path, endpoints in paths.items()]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,14 +33,14 @@ def ensure_token(data: Path) -> str:
     path = data / TOKEN_FILE
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return _read_token(path)
     except OSError as error:
         raise BadSettingError(f"the token can't be written to {path}: {error.strerror}; see node.data_dir") from error
+    if path.exists():
+        return _read_token(path)
+    from chimera.server import write_private  # noqa: PLC0415 - only a first start needs it
+
     token = secrets.token_urlsafe(32)
-    with os.fdopen(handle, "w") as file:
-        file.write(token + "\n")
+    write_private(path, f"{token}\n".encode())
     return token
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Protocol, TypeVar
 
 from subjects import Request
@@ -25,6 +26,14 @@ class Caller(Protocol):
         """
         ...
 
+    def stream(self, message: Request[R], *, timeout_s: float | None = None) -> AsyncIterator[R]:
+        """The typed elements of a streamed answer; closing the iterator ends it.
+
+        Raises (while it is read):
+            ChimeraError: As ``ask``.
+        """
+        ...
+
 
 class Probe(Protocol):
     """Knows how this node does."""
@@ -35,6 +44,10 @@ class Probe(Protocol):
 
     def node(self) -> str:
         """The node's name."""
+        ...
+
+    def alarms(self) -> dict[str, str]:
+        """What is wrong though requests can be served, by what it is about."""
         ...
 
     def is_ready(self) -> bool:

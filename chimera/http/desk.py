@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import Scope, Send
 
@@ -18,6 +18,9 @@ from .contract import Caller, Probe
 from .idempotency import Memory
 from .problems import Headers, send_answer
 from .settings import BridgeSettings
+
+if TYPE_CHECKING:
+    from .streaming import Streams
 
 HEADERS, OPERATION, STATUS, HANG_UP = "chimera.headers", "chimera.operation", "chimera.status", "chimera.hang_up"
 """Notes in the scope: its headers as a dict, which operation answers, what was answered, how to stop it."""
@@ -36,6 +39,7 @@ class Desk:
     metrics: Metrics
     clock: Clock
     events: EventSink
+    streams: Streams
 
 
 def headers_of(scope: Scope) -> Mapping[bytes, bytes]:

@@ -81,7 +81,9 @@ class General:
                 detail["checks"] = {operation.actor: f"{error.code}: {error.detail}"}
                 detail["status"] = "fail"
         status = _worse(status, detail.pop("status", "pass"))
-        merged = {"status": status, **detail, "checks": {**detail.get("checks", {}), **checks}}
+        alarms = {name.lower(): f"warn: {text}" for name, text in self._desk.probe.alarms().items()}
+        status = _worse(status, "warn" if alarms else "pass")
+        merged = {"status": status, **detail, "checks": {**detail.get("checks", {}), **alarms, **checks}}
         return _page(merged, 503 if status == "fail" else 200)
 
     async def metrics(self, scope: Scope) -> Page:  # noqa: ARG002 - a page is made from its scope

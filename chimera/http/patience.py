@@ -9,7 +9,7 @@ import anyio
 
 from chimera.clock import Clock, Timer
 
-Cut = Literal["", "body", "deadline", "gone"]
+Cut = Literal["", "body", "deadline", "gone", "closed"]
 
 
 class Patience:
@@ -49,6 +49,10 @@ class Patience:
     def hang_up(self) -> None:
         """The client went away: stop what runs inside."""
         self._stop("gone")
+
+    def close(self) -> None:
+        """The bridge stops: end what has no end of its own."""
+        self._stop("closed")
 
     def _stop(self, cut: Cut) -> None:
         self.cut = self.cut or cut

@@ -24,6 +24,7 @@ from .contract import Caller, Probe
 from .ledger import Ledger
 from .protocol import GuardedConfig
 from .settings import LAYERS, BridgeSettings
+from .streaming import Streams
 
 _BACKLOG = 1024
 
@@ -76,6 +77,7 @@ class Bridge:
         self._clock = clock
         self._events = events
         self._listening: dict[Port, _Listening] = {}
+        self._streams = Streams()
         self._ledger = Ledger(settings.connections, settings.connections_per_address, metrics)
 
     @property
@@ -109,9 +111,10 @@ class Bridge:
                 tasks.start_soon(at.server.main_loop)
 
     async def stop(self) -> None:
-        """Stop listening, let running requests end within ``drain_s``, then cancel them."""
+        """Stop listening, end streams, let running requests end within ``drain_s``, then cancel them."""
         servers = [(at.server, at.socket) for at in self._listening.values()]
         self._listening = {}
+        self._streams.close()
         for server, _ in servers:
             server.should_exit = True
         with anyio.move_on_after(self._settings.drain_s + 2.0, shield=True):
@@ -134,6 +137,7 @@ class Bridge:
         app = build_app(
             port, self._caller, self._probe, self._settings,
             store=self._store, metrics=self._metrics, clock=self._clock, token=token, events=self._events,
+            streams=self._streams,
         )  # fmt: skip
         config = GuardedConfig(app, self._settings, ledger=self._ledger, clock=self._clock)
         config.load()

@@ -83,6 +83,7 @@ class EventName(StrEnum):
     DATABASE_CONNECTION = "database-connection"
     CONNECTION_POOL = "connection-pool"
     STORE_REGRESSED = "store-regressed"
+    STREAM_ACCEPTED = "stream-accepted"
     RECORD_REJECTED = "record-rejected"
 
 

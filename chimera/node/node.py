@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import AsyncExitStack, aclosing
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import anyio
 
 from chimera._version import __version__
 from chimera.clock import Clock, SystemClock
 from chimera.config import Settings, redact_text
-from chimera.errors import ChimeraError
+from chimera.errors import ChimeraError, LayerNotRunningError, NotRunningError
 from chimera.events import EventSink
 from chimera.logs import log_event
 from chimera.metrics import Metrics, observe_process
 from chimera.supervision import ChildSpec, SupervisorSpec
 from chimera.supervisor import ChildRow, Supervisor
 from chimera.system import System
-from subjects import Port, Request
+from subjects import Port, Request, operation_of
 
 from .observe import observe_actors, observe_parts
 from .parts import Parts
@@ -115,6 +115,24 @@ class Node:
         """Ask the actor that answers this operation, wherever it runs."""
         return await self.system.ask(message, timeout_s=timeout_s, trace=trace)
 
+    async def stream(self, message: Request[Any], *, timeout_s: float | None = None) -> AsyncGenerator[Any]:
+        """Stream from the actor that answers this operation, wherever it runs.
+
+        Raises:
+            LayerNotRunningError: If no node runs that actor.
+        """
+        try:
+            async with aclosing(
+                cast("AsyncGenerator[Any]", self.system.stream(message, timeout_s=timeout_s))
+            ) as source:
+                async for item in source:
+                    yield item
+        except NotRunningError as error:
+            operation = operation_of(type(message))
+            if type(error) is NotRunningError and operation and operation.actor not in self.system.cells:
+                raise LayerNotRunningError(f"no node runs the {operation.actor} layer") from error
+            raise
+
     async def readiness(self) -> dict[str, str]:
         """Check name to ``ok`` or what is wrong: each from a real round trip now."""
         return {"bus": await self._check_bus(), "store": await self._check_store(), "tree": self._check_tree()}
@@ -122,6 +140,11 @@ class Node:
     def node(self) -> str:
         """The node's name."""
         return self.system.node
+
+    def alarms(self) -> dict[str, str]:
+        """What is wrong though requests can be served: streams that went back."""
+        guard = self.parts.guard
+        return guard.marks.texts if guard is not None else {}
 
     def is_ready(self) -> bool:
         """True once the node has started and until it drains."""
@@ -181,6 +204,8 @@ class Node:
             "bus": self.parts.bus.statistics().url if self.parts.bus else "",
             "audit": "stream AUDIT, anchor in audit-anchor.json",
             "projector": "stream KPI into the store",
+            "high-water": "watches that no stream goes back",
+            "historian": "stream TASKS into the store",
             "sandbox": f"{self.parts.sandbox.statistics().workers} worker processes" if self.parts.sandbox else "",
         }
         cell = self.system.cells.get(name)

@@ -53,5 +53,12 @@ def observe_parts(metrics: Metrics, parts: Parts) -> None:
         observe_bus(metrics, lambda: parts.need("bus").statistics())
     if parts.store is not None:
         observe_store(metrics, lambda: parts.need("store").statistics())
+    if parts.guard is not None:
+        metrics.at_scrape("chimera_stream_lost_messages", lambda: _lost(parts))
     if parts.sandbox is not None:
         observe_sandbox(metrics, lambda: parts.need("sandbox").statistics())
+
+
+def _lost(parts: Parts) -> Reading:
+    alarms = parts.need("guard").marks.alarms
+    return {(stream,): alarm.lost for stream, alarm in alarms.items()}

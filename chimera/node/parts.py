@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from chimera.sandbox.contract import Sandbox
     from chimera.store.contract import Store
 
+    from .guard import Guard
+
 Assemble = Callable[["Parts"], dict[str, Any]]
 """``Actor.assemble``: the constructor's arguments, made from the parts when the actor is started."""
 
@@ -34,6 +36,7 @@ class Parts:
     store: Store | None = None
     sandbox: Sandbox | None = None
     audit: AuditLog | None = None
+    guard: Guard | None = None
 
     def need(self, name: str) -> Any:
         """A part that must have been opened before.

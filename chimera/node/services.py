@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chimera.config import Settings
-from chimera.errors import BadSettingError, UnavailableError
+from chimera.errors import BadMessageError, BadSettingError, UnavailableError
 from chimera.hosted import Hosted
 from chimera.system import System
 
@@ -16,7 +16,10 @@ from .parts import Parts
 
 if TYPE_CHECKING:
     from chimera.audit import AuditLog
+    from chimera.bus.contract import Bus
     from chimera.server import EmbeddedServer
+
+    from .guard import Guard
 
 KPI_STREAM = "KPI"
 
@@ -81,9 +84,8 @@ class Services:
         """Service name to its factory."""
         return {
             "nats-server": self._make_server,
-            "bus": lambda: Hosted(
-                self._system, self._open_bus, opened=self._system.attach, closing=self._system.detach
-            ),
+            "bus": lambda: Hosted(self._system, self.open_bus, opened=self._system.attach, closing=self._system.detach),
+            "high-water": self._make_guard,
             "store": lambda: Hosted(self._system, self._open_store, opened=self._take_store),
             "audit": lambda: Hosted(self._system, self._open_audit, run=self._run_audit, closing=self._close_audit),
             "sandbox": lambda: Hosted(self._system, self._open_sandbox, opened=self._take_sandbox),
@@ -102,19 +104,21 @@ class Services:
         self.server = EmbeddedServer(server_settings(settings), clock=self._parts.clock)
         return ServerService(self.server, self._system)
 
-    def _open_bus(self) -> AbstractAsyncContextManager[Any]:
-        from chimera.bus.nats import NatsBus
+    def open_bus(self) -> AbstractAsyncContextManager[Any]:
+        """The bus, not yet connected: to our own server, or to the one of ``nats.url``.
 
-        nats, node = self._parts.settings.nats, self._parts.settings.node
-        common: dict[str, Any] = {"name": f"chimera-{node.name}", "clock": self._parts.clock, "rng": self._parts.rng}
-        if not nats.url:
-            server = self._need_server()
-            seed = server.seed_path("runtime").read_text().strip()
-            self._parts.bus = NatsBus(server.url, seed=seed, inbox_prefix=server.inbox_prefix("runtime"), **common)
+        Raises:
+            BadSettingError: If its settings can't work; the detail names the one.
+        """
+        settings = self._parts.settings
+        common: dict[str, Any] = {
+            "name": f"chimera-{settings.node.name}", "clock": self._parts.clock, "rng": self._parts.rng
+        }  # fmt: skip
+        if settings.nats.url:
+            self._parts.bus = foreign_bus(settings, **common)
         else:
-            credentials = Path(nats.credentials) if nats.credentials else None
-            servers = nats.url.split(",")
-            self._parts.bus = NatsBus(servers, seed=_seed(nats.seed_file), credentials=credentials, **common)
+            server = self._need_server()
+            self._parts.bus = own_bus(server, server.url, **common)
         self._parts.bus.on_state(self._bus_moved)
         return self._parts.bus
 
@@ -146,6 +150,14 @@ class Services:
 
     async def _close_audit(self) -> None:
         self._system.auditor = None
+
+    def _make_guard(self) -> Guard:
+        from .guard import Guard
+
+        parts = self._parts
+        folder, events = parts.settings.node.data, self._system.events
+        parts.guard = Guard(lambda: parts.need("bus"), folder, parts.clock, events, every_s=_marks_s(parts.settings))
+        return parts.guard
 
     # -- the store, the sandbox, the projector -------------------------------------------------------------------------
 
@@ -195,6 +207,29 @@ class _nothing:  # noqa: N801 - an empty context manager under the name it is us
     async def __aexit__(self, *_: object) -> None: ...
 
 
+def _marks_s(settings: Settings) -> float:
+    """SD cards are written to less often."""
+    return 30.0 if settings.nats.durability == "wear" else 2.0
+
+
+def own_bus(server: EmbeddedServer, url: str, **common: Any) -> Bus:
+    """A bus to the server of this data folder, as the node itself, not yet connected."""
+    from chimera.bus.nats import NatsBus
+
+    seed = server.seed_path("runtime").read_text().strip()
+    return NatsBus(url, seed=seed, inbox_prefix=server.inbox_prefix("runtime"), **common)
+
+
+def foreign_bus(settings: Settings, **common: Any) -> Bus:
+    """A bus to the server at ``nats.url``, not yet connected."""
+    from chimera.bus.nats import NatsBus
+
+    nats = settings.nats
+    credentials = Path(nats.credentials) if nats.credentials else None
+    prefix, seed = _inbox_prefix(nats.inbox_prefix), _seed(nats.seed_file)
+    return NatsBus(nats.url.split(","), seed=seed, credentials=credentials, inbox_prefix=prefix, **common)
+
+
 def server_settings(settings: Settings) -> Any:
     """What the embedded server is told."""
     from chimera.server import ServerSettings
@@ -209,6 +244,18 @@ def server_settings(settings: Settings) -> Any:
         max_file_bytes=nats.max_file_bytes,
         max_memory_bytes=nats.max_memory_bytes,
     )
+
+
+def _inbox_prefix(prefix: str) -> str:
+    from chimera.bus.subject import check_subject
+
+    try:
+        check_subject(prefix)
+    except BadMessageError as error:
+        raise BadSettingError(
+            f"nats.inbox_prefix: {error.detail}", hint="give a subject such as _INBOX, without a dot at its end"
+        ) from error
+    return prefix
 
 
 def _seed(path: str) -> str:

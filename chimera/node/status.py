@@ -41,5 +41,6 @@ class NodeActor(Actor, name="node", concurrency=4):
             else "as the server at nats.url is set up",
             ready=await node.readiness(),
             services=node.rows(),
+            alarms=list(node.alarms().values()),
             snapshot=snapshot(node.system, most=message.actors),
         )

@@ -72,7 +72,7 @@ class ModuleCache:
         """Store a module under its sha256, which is returned."""
         digest = hashlib.sha256(module).hexdigest()
         path = self._folder / f"{digest}.wasm"
-        if not path.exists():
+        if self.module(digest) is None:
             self._write(path, module)
         return digest
 
@@ -153,3 +153,5 @@ class ModuleCache:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
+            file.flush()
+            os.fsync(descriptor)  # else a power cut can leave a file of this name without its bytes

@@ -22,22 +22,20 @@ class SharedGuest:
         self.handles = 0
         self.calls = self.failures = 0
         self._running = 0
-        self._quiet = anyio.Event()
-        self._quiet.set()
+        self._quiet: anyio.Event | None = None
 
     async def run(
         self, task: str, payloads: Sequence[bytes], timeout_s: float | None
     ) -> list[GuestResult | GuestFailure]:
         """Run the payloads and count what came of them."""
-        if self._running == 0:
-            self._quiet = anyio.Event()
         self._running += 1
         try:
             outcomes = await self.place.run(self.order, task, payloads, timeout_s)
         finally:
             self._running -= 1
-            if self._running == 0:
+            if self._running == 0 and self._quiet is not None:
                 self._quiet.set()
+                self._quiet = None
         self.calls += len(outcomes)
         self.failures += sum(1 for outcome in outcomes if type(outcome) is GuestFailure)
         return outcomes
@@ -45,6 +43,7 @@ class SharedGuest:
     async def wait_quiet(self) -> None:
         """Wait until no task runs."""
         while self._running:
+            self._quiet = self._quiet or anyio.Event()
             await self._quiet.wait()
 
 

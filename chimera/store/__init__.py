@@ -9,22 +9,37 @@ from .contract import (
     Store,
     StoreStatistics,
     Tally,
+    Write,
 )
+from .follower import Follower, Projection
 from .open import open_store
 from .projector import Projector, ProjectorStatistics, Regress, project
+from .rebuild import Part, Progress, StreamPart
+from .tasks import TaskChangeRow, TaskFilter, TaskHistory, TaskMove, TaskRow
 
 __all__ = [
+    "Follower",
     "MeasureFilter",
     "Measured",
     "OutcomeFilter",
+    "Part",
     "PoolStatistics",
+    "Progress",
+    "Projection",
     "Projector",
     "ProjectorStatistics",
     "Regress",
     "Remembered",
     "Store",
     "StoreStatistics",
+    "StreamPart",
     "Tally",
+    "TaskChangeRow",
+    "TaskFilter",
+    "TaskHistory",
+    "TaskMove",
+    "TaskRow",
+    "Write",
     "open_store",
     "project",
 ]

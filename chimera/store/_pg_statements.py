@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -57,7 +57,7 @@ def numbered(sql: str) -> tuple[str, tuple[str, ...]]:
     return _NAMED.sub(lambda found: f"${names.index(found[1]) + 1}", sql), names
 
 
-def arguments(names: Sequence[str], parameters: rows.Parameters) -> list[Any]:
+def arguments(names: Sequence[str], parameters: Mapping[str, Any]) -> list[Any]:
     """The values of ``names``, as PostgreSQL takes them."""
     return [storable(parameters[name]) for name in names]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from subjects.agent import AgentView, Release
 from subjects.event import TaskJudged, TaskProcessed
@@ -94,6 +94,13 @@ class PoolStatistics:
     idle: int
     waits: int
     losses: int
+
+
+class Write(NamedTuple):
+    """One statement with named parameters, run once for each of ``rows``. Both dialects must understand it."""
+
+    sql: str
+    rows: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +197,14 @@ class Store(Protocol):
 
     async def remember(self, entry: Remembered, *, keep_s: float = 86_400.0) -> None:
         """Store an answer; entries older than ``keep_s`` go."""
+        ...
+
+    async def transact(self, writes: Sequence[Write]) -> None:
+        """Do all of it, in order, in one transaction: what a projection of one stream consists of."""
+        ...
+
+    async def fetch(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """The rows of a question with named parameters."""
         ...
 
     async def forget(self, *, outcomes_before: float) -> int:

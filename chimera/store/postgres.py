@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from typing import Any, Self, TypeVar
@@ -20,7 +20,7 @@ from ._pg_connection import Connection
 from ._pg_errors import place
 from ._pg_migrations import migrate
 from ._pg_pool import PostgresPool
-from .contract import Measured, MeasureFilter, OutcomeFilter, Remembered, StoreStatistics, Tally
+from .contract import Measured, MeasureFilter, OutcomeFilter, Remembered, StoreStatistics, Tally, Write
 from .mark import StreamMark
 from .schema import STEPS
 
@@ -178,6 +178,22 @@ class PostgresStore:
 
         await self._write(work)
 
+    async def transact(self, writes: Sequence[Write]) -> None:
+        """Do all of it in one transaction."""
+
+        async def work(connection: Connection) -> None:
+            async with connection.transaction():
+                for sql, many in writes:
+                    await _execute_many(connection, sql, many)
+
+        await self._write(work)
+
+    async def fetch(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """The rows of a question."""
+        text, names = own.numbered(sql)
+        found = await self._read(lambda connection: connection.fetch(text, *own.arguments(names, parameters)))
+        return [tuple(row) for row in found]
+
     async def forget(self, *, outcomes_before: float) -> int:
         """Delete outcomes older than a Unix time, and feedback as old; in steps, so that others get their turn."""
         before = {"before": outcomes_before, "limit": _FORGET_AT_ONCE}
@@ -241,7 +257,7 @@ async def _execute(connection: Connection, sql: str, parameters: rows.Parameters
     return _count(await connection.execute(numbered, *own.arguments(names, parameters)))
 
 
-async def _execute_many(connection: Connection, sql: str, many: Sequence[rows.Parameters]) -> None:
+async def _execute_many(connection: Connection, sql: str, many: Sequence[Mapping[str, Any]]) -> None:
     numbered, names = own.numbered(sql)
     await connection.executemany(numbered, [own.arguments(names, parameters) for parameters in many])
 

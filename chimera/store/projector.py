@@ -17,7 +17,9 @@ from chimera.logs import EventName, Layer, event
 from chimera.wire import decode
 from subjects.event import TaskJudged, TaskProcessed
 
-from .contract import Store
+from . import statements
+from .contract import Store, Write
+from .rebuild import StreamPart
 
 KPI_STREAM = "KPI"
 EVENT_STREAM = "EVENTS"
@@ -76,6 +78,8 @@ class Projector:
         reconnected = [anyio.Event()]
         self.bus.on_state(lambda state: reconnected[0].set() if state == "connected" else None)
         await self._patiently(self.compare)
+        for part in self.parts():
+            await self._patiently(part.resume)
         await self._patiently(self.catch_up)
         async with anyio.create_task_group() as group:
             group.start_soon(self._follow, self.stream, "", self._save_outcomes)
@@ -84,6 +88,19 @@ class Projector:
                 await reconnected[0].wait()
                 reconnected[0] = anyio.Event()
                 await self._patiently(self.compare)
+
+    def parts(self) -> list[StreamPart]:
+        """How ``chimera rebuild`` makes the projections again. Feedback is written over, each by itself."""
+        return [
+            StreamPart("outcomes", self.bus, self.store, self.stream, self._save_outcomes, self._clearing),
+            StreamPart(
+                "judgements", self.bus, self.store, self.events, self._save_judgements, lambda _first, _last: [],
+                subject=JUDGED_SUBJECT,
+            ),
+        ]  # fmt: skip
+
+    def _clearing(self, first: int, last: int) -> list[Write]:
+        return [Write(statements.CLEAR_OUTCOMES, [{"stream": self.stream, "first": first, "last": last}])]
 
     async def compare(self) -> list[Regress]:
         """The streams that end before their high-water mark; each is stated, and counted anew from where it ends."""
@@ -94,7 +111,7 @@ class Projector:
             if last < high_water:
                 found.append(Regress(stream, last, high_water))
                 await self.store.mark(stream, last, generation=f"{self.clock.time():.6f}")
-                _state(found[-1])
+                state_regress(found[-1])
         self.statistics.regresses += found
         return found
 
@@ -217,7 +234,8 @@ def _decode(message: Stored, kind: type[T]) -> T | BadMessageError:
         return error
 
 
-def _state(found: Regress) -> None:
+def state_regress(found: Regress) -> None:
+    """Write it to the event log."""
     event(
         EventName.STORE_REGRESSED, Layer.STORE,
         f"stream {found.stream} ends at {found.last_seq}, but {found.high_water} was acknowledged: records are lost",

@@ -131,10 +131,28 @@ _REMEMBERED = Table(
 )
 _PULSE = Table("pulse", {"id": "integer", "beats": "integer"}, key=("id",), required=("beats",))
 
+_TASKS = Table(
+    "tasks",
+    {"id": "text", "agent": "text", "task": "text", "priority": "text", "submitted_at": "real", "deadline": "real",
+     "max_attempts": "integer", "key": "text", "labels": "text", "schedule": "text", "input": "blob", "keep_s": "real",
+     "state": "text", "since": "real", "due": "real", "attempt": "integer", "tries": "text", "reason": "text",
+     "output": "blob", "release": "integer", "keep_until": "real", "seq": "integer"},
+    key=("id",),
+    required=("agent", "priority", "submitted_at", "labels", "state", "since", "attempt", "tries", "seq"),
+    indexes=(("submitted_at",), ("agent", "submitted_at"), ("since",), ("keep_until",)),
+)  # fmt: skip
+_TASK_CHANGES = Table(
+    "task_changes",
+    {"task": "text", "at": "real", "attempt": "integer", "state": "text", "reason": "text", "seq": "integer"},
+    key=("task", "at", "attempt", "state"),
+    required=("reason", "seq"),
+)
+
 STEPS: tuple[Step, ...] = (
     Step("0001_agents", (_AGENTS, _RELEASES)),
     Step("0002_outcomes", (OUTCOMES, _JUDGEMENTS, _STREAMS)),
     Step("0003_node", (_SETTINGS, _REMEMBERED, _PULSE)),
+    Step("0004_tasks", (_TASKS, _TASK_CHANGES)),
 )
 """Every step there is, oldest first."""
 

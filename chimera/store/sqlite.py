@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -14,7 +14,7 @@ from subjects.agent import AgentView, Release
 from subjects.event import TaskJudged, TaskProcessed
 
 from . import rows, statements
-from .contract import Measured, MeasureFilter, OutcomeFilter, Remembered, StoreStatistics, Tally
+from .contract import Measured, MeasureFilter, OutcomeFilter, Remembered, StoreStatistics, Tally, Write
 from .mark import StreamMark
 from .migrations import migrate
 from .worker import SqliteWorker, as_unavailable
@@ -168,6 +168,19 @@ class SqliteStore:
 
         await self._write(work)
 
+    async def transact(self, writes: Sequence[Write]) -> None:
+        """Do all of it in one transaction."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            for sql, many in writes:
+                connection.executemany(sql, many)
+
+        await self._write(work)
+
+    async def fetch(self, sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """The rows of a question."""
+        return await self._read(lambda connection: connection.execute(sql, parameters).fetchall())
+
     async def forget(self, *, outcomes_before: float) -> int:
         """Delete outcomes older than a Unix time, and feedback as old; in steps, so that others get their turn."""
         before = {"before": outcomes_before, "limit": _FORGET_AT_ONCE}
@@ -262,7 +275,10 @@ def _size(path: Path) -> int:
 
 
 def _check_integrity(connection: sqlite3.Connection, path: Path) -> None:
-    found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(3)")]
+    try:
+        found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(3)")]
+    except sqlite3.DatabaseError as error:  # so damaged that it can't be checked
+        found = [str(error)]
     if found != ["ok"]:
         raise StartError(
             f"{path} is damaged: {'; '.join(found)}",

@@ -99,6 +99,13 @@ FORGET_OUTCOMES = """
 DELETE FROM outcomes WHERE id IN (SELECT id FROM outcomes WHERE at < :before ORDER BY at LIMIT :limit)
 """
 
+CLEAR_OUTCOMES = """
+DELETE FROM outcomes WHERE stream = :stream AND seq >= :first AND seq <= :last AND (
+  generation = (SELECT generation FROM streams WHERE name = :stream)
+  OR seq <= (SELECT base FROM streams WHERE name = :stream))
+"""
+"""What earlier generations said of sequences that were used again stays: it is all that is left of it."""
+
 FORGET_JUDGEMENTS = "DELETE FROM judgements WHERE at < :before"
 
 PULSE = """

@@ -21,12 +21,15 @@ Handlers = Mapping[str, Callable[..., Awaitable[Mapping[str, Any] | None]]]
 class Child:
     """``python -m tests.bench.MODULE ARGUMENTS``; ends with the ``with`` block.
 
+    Args:
+        python: Another interpreter than this one, for a peer that can't live beside us.
+
     Raises:
         RuntimeError: From any call, if it failed in there.
     """
 
-    def __init__(self, module: str, *arguments: str) -> None:
-        command = [sys.executable, "-m", f"tests.bench.{module}", *arguments]
+    def __init__(self, module: str, *arguments: str, python: str = sys.executable) -> None:
+        command = [python, "-m", f"tests.bench.{module}", *arguments]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
         self.pid = self._process.pid
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +36,7 @@ class Figure:
         holds: Whether the value must be at least or at most the target.
         samples: One value per round.
         load: Cores that processes outside the benchmark used meanwhile, median of the rounds.
+        missing: Why it was not measured; then the value is not a number and the target neither met nor missed.
     """
 
     name: str
@@ -44,11 +46,12 @@ class Figure:
     holds: Literal[">=", "<="]
     samples: tuple[float, ...]
     load: float
+    missing: str = ""
 
     @property
     def met(self) -> bool:
-        """True if the target is met, or if there is none."""
-        if self.target is None:
+        """True if the target is met, or if there is none, or if nothing was measured that could meet it."""
+        if self.target is None or self.missing:
             return True
         return self.value >= self.target if self.holds == ">=" else self.value <= self.target
 
@@ -115,6 +118,11 @@ class Rounds:
         """The median over the rounds of what ``sample`` makes of one round."""
         samples = tuple(sample(trials) for _, trials in self._counted)
         return Figure(name, statistics.median(samples), unit, target, holds, samples, self.load)
+
+
+def unmeasured(name: str, why: str, target: float, *, holds: Literal[">=", "<="] = ">=") -> Figure:
+    """A figure that has no value because what it is held against is not on this machine."""
+    return Figure(name, math.nan, "x", target, holds, (), 0.0, why)
 
 
 def ratio(ours: str, base: str, key: str) -> Callable[[Round], float]:

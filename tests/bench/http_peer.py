@@ -66,6 +66,14 @@ class Echo:
         """Always."""
         return True
 
+    def alarms(self) -> dict[str, str]:
+        """None."""
+        return {}
+
+    def stream(self, message: Any, *, timeout_s: float | None = None) -> Any:
+        """Nothing streams here."""
+        raise NotImplementedError
+
 
 async def serve_bridge() -> None:
     """The bridge alone."""

@@ -6,6 +6,7 @@ import itertools
 import sys
 import time
 
+from chimera.collector import calm
 from chimera.config import load
 from chimera.node import Node
 from subjects.agent import Predict
@@ -21,6 +22,7 @@ async def main() -> None:
     jobs = (f"bench-{number}" for number in itertools.count())
 
     async with Node(load(flags=flags).settings) as node:
+        calm()
 
         async def predict(agent: str, calls: int) -> dict[str, float]:
             above: list[float] = []

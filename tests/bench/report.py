@@ -38,7 +38,7 @@ def write(path: Path, results: dict[str, list[Figure]], *, quick: bool) -> None:
             {
                 "benchmark": name, "name": figure.name.strip(), "value": figure.value, "unit": figure.unit,
                 "target": figure.target, "holds": figure.holds, "met": figure.met, "spread": figure.spread,
-                "other_load_cores": figure.load, "samples": figure.samples,
+                "other_load_cores": figure.load, "samples": figure.samples, "missing": figure.missing,
             }
             for name, figures in results.items()
             for figure in figures
@@ -49,6 +49,8 @@ def write(path: Path, results: dict[str, list[Figure]], *, quick: bool) -> None:
 
 
 def _line(figure: Figure) -> str:
+    if figure.missing:
+        return f"  {figure.name:<64} NOT MEASURED: {figure.missing}"
     target = f"{figure.holds} {_number(figure.target)} {figure.unit}" if figure.target is not None else ""
     verdict = "" if figure.target is None else "pass" if figure.met else "MISSED"
     measured = f"{_number(figure.value)} {figure.unit}"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any, cast
 
+import anyio
 import httpx
 import msgspec
 from msgspec import inspect as shapes
@@ -83,6 +84,10 @@ class FakeCaller:
         self.traces: list[str] = []
         self.error: ChimeraError | Exception | None = None
         self.hook: Callable[[Any], Any] | None = None
+        self.streamed: list[Any] = []
+        self.endless = False
+        self.failure: ChimeraError | None = None
+        self.streams_ended = 0
 
     async def ask(self, message: Any, *, timeout_s: float | None = None, trace: str = "") -> Any:
         """A reply of the declared type, the set error, or what ``hook`` gives."""
@@ -99,6 +104,22 @@ class FakeCaller:
         assert operation is not None
         return reply_to(operation, message)
 
+    async def stream(self, message: Any, *, timeout_s: float | None = None) -> AsyncGenerator[Any]:
+        """What ``streamed`` holds, after the set error; then it waits if ``endless``."""
+        self.asked.append(message)
+        self.timeouts.append(timeout_s)
+        if self.error is not None:
+            raise self.error
+        try:
+            for item in self.streamed:
+                yield item
+            if self.failure is not None:
+                raise self.failure
+            if self.endless:
+                await anyio.sleep_forever()
+        finally:
+            self.streams_ended += 1
+
 
 class FakeProbe:
     """Says what ``checks`` says."""
@@ -110,6 +131,10 @@ class FakeProbe:
     async def readiness(self) -> dict[str, str]:
         """The checks."""
         return dict(self.checks)
+
+    def alarms(self) -> dict[str, str]:
+        """None."""
+        return {}
 
     def node(self) -> str:
         """A name."""

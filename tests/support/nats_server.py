@@ -15,7 +15,10 @@ from pathlib import Path
 _CONFIG = """
 host: 127.0.0.1
 port: {port}
-jetstream {{ store_dir: "{folder}/jetstream" }}
+jetstream {{
+  store_dir: "{folder}/jetstream"
+  {jetstream}
+}}
 {extra}
 """
 
@@ -34,9 +37,10 @@ class NatsServer:
     Args:
         folder: Configuration, log and JetStream data.
         extra: More lines of configuration.
+        jetstream: More of JetStream's configuration, as ``sync_interval: always``.
     """
 
-    def __init__(self, folder: Path, extra: str = "") -> None:
+    def __init__(self, folder: Path, extra: str = "", *, jetstream: str = "") -> None:
         self.folder = folder
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -44,7 +48,7 @@ class NatsServer:
         self.url = f"nats://127.0.0.1:{self.port}"
         folder.mkdir(parents=True, exist_ok=True)
         self._config = folder / "nats.conf"
-        self._config.write_text(_CONFIG.format(port=self.port, folder=folder, extra=extra))
+        self._config.write_text(_CONFIG.format(port=self.port, folder=folder, extra=extra, jetstream=jetstream))
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

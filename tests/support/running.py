@@ -101,11 +101,15 @@ class RunningSystem:
 
     def until_it_serves(self, timeout_s: float = START_S) -> None:
         """After ``launch``: wait until it has said where it listens, ready or not."""
-        line = self._until(time.monotonic() + timeout_s, self._first_line, "has printed what runs where")
-        self.announced = msgspec.json.decode(line)
+        self.until_it_says(timeout_s)
         self.base = self.announced["http"]["agent"]
         self._close_client()
         self._client = httpx.Client(base_url=self.base, timeout=30.0, trust_env=False)
+
+    def until_it_says(self, timeout_s: float = START_S) -> None:
+        """After ``launch``: wait until it has said what runs where; a node without a bridge serves nothing more."""
+        line = self._until(time.monotonic() + timeout_s, self._first_line, "has printed what runs where")
+        self.announced = msgspec.json.decode(line)
 
     def stop(self, number: signal.Signals = signal.SIGINT, timeout_s: float = STOP_S) -> int:
         """Signal it and wait for its end; gives the exit code."""

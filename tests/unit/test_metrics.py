@@ -25,7 +25,7 @@ from chimera.store.contract import PoolStatistics, StoreStatistics
 
 UNITS = (
     "seconds", "bytes", "ratio", "messages", "info", "connections", "fds", "tasks", "workers", "guests", "instances",
-    "operations", "subscriptions", "connected", "flight",
+    "operations", "subscriptions", "connected", "flight", "leader", "epoch", "limit", "letters", "watchers",
 )  # fmt: skip
 SAMPLE = re.compile(r'(?P<name>[a-z_]+)(?:\{(?P<labels>(?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)*)\})? (?P<value>\S+)')
 

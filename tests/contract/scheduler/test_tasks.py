@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -14,6 +15,7 @@ from chimera.errors import (
     AgentError,
     AgentTrapError,
     BadMessageError,
+    BusDownError,
     ConflictError,
     DeadlineError,
     NotFoundError,
@@ -256,3 +258,57 @@ async def test_cancel_ends_waiting_and_running_tasks(stage: Stage) -> None:
     assert cancelled == ["runs-1"]
     with pytest.raises(NotFoundError):
         await system.ask(CancelTask(id="nobody"))
+
+
+async def test_a_second_attempt_is_stored_before_it_begins(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the log takes nothing, no attempt begins whose number could come before a lower one of another leader."""
+    jobs: list[Predict] = []
+    system = await stage.node(work=Failing(1, DeadlineError("not now")), jobs=jobs)
+    task = await submit(system, not_before=stage.clock.time() + 5.0)
+    assert system.bus is not None
+    append, open_again = system.bus.append, anyio.Event()
+
+    async def slow(*positional: Any, **named: Any) -> Any:
+        await open_again.wait()
+        return await append(*positional, **named)
+
+    monkeypatch.setattr(system.bus, "append", slow)
+    for _ in range(10):
+        await stage.clock.advance(1.0)
+        await settle()
+    assert [job.job_id for job in jobs] == [f"{task}-1"]
+    open_again.set()
+    await settle()
+    assert [job.job_id for job in jobs] == [f"{task}-1", f"{task}-2"]
+    assert (await view(system, task)).state == "succeeded"
+
+
+async def test_silence_is_no_sign_while_nothing_can_be_heard(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An outage longer than the patience: what runs is not taken for stuck, and its result counts afterwards."""
+    gate, jobs = Gate(), list[Predict]()
+    system = await stage.node(work=gate, jobs=jobs)
+    task = await submit(system, limit_s=600.0)
+    await settle()
+    assert system.bus is not None
+    append, away = system.bus.append, True
+
+    async def failing(*positional: Any, **named: Any) -> Any:
+        if away:
+            raise BusDownError
+        return await append(*positional, **named)
+
+    async def write_something() -> None:
+        with suppress(DeadlineError):
+            await submit(system)
+
+    monkeypatch.setattr(system.bus, "append", failing)
+    async with anyio.create_task_group() as group:
+        group.start_soon(write_something)
+        for _ in range(40):
+            await stage.clock.advance(1.0)
+            await settle()
+        away = False
+        await stage.clock.advance(2.0)
+    gate.open.set()
+    seen = await view(system, task)
+    assert (seen.state, seen.attempt) == ("succeeded", 1)
