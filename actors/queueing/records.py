@@ -6,7 +6,7 @@ the same result, and the last word counts. Tasks are many and hold no circles, s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import msgspec
 
@@ -140,13 +140,8 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 def pack(entry: Entry) -> bytes:
-    """One entry as bytes; ``join`` makes a message of many."""
+    """One entry as bytes; ``chimera.journal.join`` makes a message of many."""
     return _encoder.encode(entry)
-
-
-def join(packed: Sequence[bytes]) -> bytes:
-    """A message: a msgpack array (array 32) of entries packed before."""
-    return b"\xdd" + len(packed).to_bytes(4, "big") + b"".join(packed)
 
 
 def unpack(data: bytes) -> Iterable[Entry]:

@@ -17,10 +17,11 @@ from functools import partial
 import msgspec
 
 from actors.queueing.ledger import Ledger, Task
-from actors.queueing.records import Moved, New, Spec, Status, join, pack, unpack
+from actors.queueing.records import Moved, New, Spec, Status, pack, unpack
 from chimera.bus.contract import Bus, StreamSpec
 from chimera.clock import Clock
 from chimera.errors import ChimeraError, FencedError
+from chimera.journal import join
 
 from .alarm import Alarm
 

@@ -148,12 +148,12 @@ class AuditLog:
             return
         self._number, self._hash = entries[-1].number, last
         self.written += len(entries)
+        await self._keep_anchor(entries[-1])  # first: what was acknowledged is anchored
         for waiter, entry in zip(group, entries, strict=True):
             waiter.number = entry.number
             waiter.done.set()
             if waiter in self._waiting:
                 self._waiting.remove(waiter)
-        await self._keep_anchor(entries[-1])
 
     async def _append(self, entries: list[AuditEntry]) -> bool:
         """Store one message, however often it must be tried; false if somebody else's came first."""

@@ -9,9 +9,10 @@ import msgspec
 import pytest
 
 from actors.queueing import states
-from actors.queueing.records import Entry, Moved, New, Spec, Status, join, pack
+from actors.queueing.records import Entry, Moved, New, Spec, Status, pack
 from actors.scheduling.projection import TaskProjection
 from chimera.bus.contract import Stored
+from chimera.journal import join
 from chimera.store import Regress, Store, TaskFilter, TaskHistory, open_store
 from chimera.store.tasks import LOST_END, WENT_BACK
 from tests.support.postgres import PostgresServer

@@ -18,9 +18,10 @@ from actors.queueing.ledger import Ledger
 from actors.queueing.limits import TokenBucket
 from actors.queueing.littles import Rate, desired_workers
 from actors.queueing.policy import FairQueue
-from actors.queueing.records import Control, Entry, Moved, New, Spec, Status, Took, join, pack, unpack
+from actors.queueing.records import Control, Entry, Moved, New, Spec, Status, Took, pack, unpack
 from actors.queueing.retry import backoff_s
 from chimera.errors import BadMessageError
+from chimera.journal import join
 
 SPEC = Spec(
     id="t", agent="a", task="predict", input=b"\x80", level=2, deadline=0, not_before=0, limit_s=30, attempts=3,

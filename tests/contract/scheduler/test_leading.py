@@ -7,10 +7,11 @@ from contextlib import suppress
 import anyio
 import pytest
 
-from actors.queueing.records import Took, join, pack
+from actors.queueing.records import Took, pack
 from actors.scheduling.journal import LEASE_S, STREAM, SUBJECT
 from chimera.bus import Bus, MemoryBus, MemoryHub
 from chimera.errors import BusDownError, RestartingError
+from chimera.journal import join
 from chimera.system import System
 from chimera.testing import settle
 from chimera.wire import encode

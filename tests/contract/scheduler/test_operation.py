@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from actors.queueing.admission import Capacity
-from actors.queueing.records import Took, join, pack
+from actors.queueing.records import Took, pack
 from actors.scheduling.core import Policy
 from actors.scheduling.journal import STREAM, SUBJECT
 from chimera.bus import Delivery, MemoryBus, MemoryHub
@@ -20,6 +20,7 @@ from chimera.errors import (
     RestartingError,
     UnavailableError,
 )
+from chimera.journal import join
 from chimera.system import System
 from chimera.testing import settle
 from chimera.wire import decode_any
