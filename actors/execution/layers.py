@@ -15,7 +15,7 @@ from chimera.errors import (
     UnavailableError,
 )
 from chimera.wire import decode_any, encode
-from subjects.agent import LayerCheck
+from subjects.agent import BreakerState, LayerCheck
 
 from .answers import breaker_state
 from .breaker import Breaker, BreakerPolicy
@@ -28,13 +28,19 @@ class Layer:
         name: Its actor, also the second token of its subjects.
         bus: The way to it.
         now: Monotonic seconds.
+        policy: When it is no longer asked for a while.
     """
 
-    def __init__(self, name: str, bus: Bus, now: Callable[[], float]) -> None:
+    def __init__(self, name: str, bus: Bus, now: Callable[[], float], policy: BreakerPolicy | None = None) -> None:
         self.name = name
         self._bus = bus
         self._now = now
-        self._breaker = Breaker(BreakerPolicy(failures=3))
+        self._breaker = Breaker(policy or BreakerPolicy(failures=3))
+
+    @property
+    def breaker(self) -> BreakerState:
+        """Whether it is asked at all."""
+        return breaker_state(self._breaker, self._now())
 
     async def check(self, timeout_s: float) -> LayerCheck:
         """One round trip to its ``health``; ``reachable`` is false if no answer came in time.
@@ -49,8 +55,7 @@ class Layer:
         except DeadlineError:
             reachable = False
         latency_ms = (self._now() - began) * 1e3
-        state = breaker_state(self._breaker, self._now())
-        return LayerCheck(layer=self.name, reachable=reachable, latency_ms=latency_ms, breaker=state)
+        return LayerCheck(layer=self.name, reachable=reachable, latency_ms=latency_ms, breaker=self.breaker)
 
     async def ask(self, verb: str, body: dict[str, Any], timeout_s: float) -> dict[str, Any]:
         """The layer's answer to a request.
