@@ -15,10 +15,9 @@ from chimera.config import Settings
 from .background import BackgroundHandler, LogStatistics, StreamSink
 from .console import console_line, wants_colour
 from .files import EventFiles, logs_dir
-from .line import LEVELS, Level, LogLine, encode_line
+from .level import FOREIGN, OURS, set_level
+from .line import Level, LogLine, encode_line
 
-_OURS = ("chimera", "actors", "edge")
-_FOREIGN = ("nats", "uvicorn", "uvicorn.error", "uvicorn.access", "asyncio", "wasmtime", "concurrent.futures")
 _ACCESS = "uvicorn.access"
 """Left out: the bridge states its own ``access-log``."""
 
@@ -28,7 +27,7 @@ class Logging:
 
     def __init__(self, handlers: Mapping[str, BackgroundHandler], level: Level) -> None:
         self._handlers = dict(handlers)
-        self._before = {name: logging.getLogger(name).level for name in (*_OURS, *_FOREIGN)}
+        self._before = {name: logging.getLogger(name).level for name in (*OURS, *FOREIGN)}
         for handler in self._handlers.values():
             logging.getLogger().addHandler(handler)
         logging.getLogger(_ACCESS).propagate = False
@@ -44,11 +43,7 @@ class Logging:
 
     def set_level(self, level: Level) -> None:
         """Log our own lines from ``level`` on; foreign libraries from warnings on (with ``debug``: info)."""
-        for name in _OURS:
-            logging.getLogger(name).setLevel(LEVELS[level])
-        foreign = logging.INFO if level == "debug" else max(LEVELS[level], logging.WARNING)
-        for name in _FOREIGN:
-            logging.getLogger(name).setLevel(foreign)
+        set_level(level)
 
     def statistics(self) -> dict[str, LogStatistics]:
         """Counters by destination: ``stream`` and ``files``."""
