@@ -34,7 +34,7 @@ class Raised(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept of a raise, so that a restart goes on with it, or finds that its time is over."""
 
     until: float
-    level: str
+    level: Level
 
 
 class Attention:
@@ -60,7 +60,7 @@ class Attention:
         self._kept = Kept(bus, f"attention.{node}", Raised)
         self._clock, self._samplers, self._report = clock, samplers, report
         self._level, self._set_level = levels
-        self._usual_level = usual
+        self._usual_level: Level = usual
         self._usual_s = [sampler.period_s for sampler in samplers]
         self._until = 0.0
         self._turn = anyio.Lock()
@@ -113,8 +113,8 @@ class Attention:
         if not self._until:
             self._usual_s = [sampler.period_s for sampler in self._samplers]
         self._until = kept.until
-        wanted = _LEVELS.get(kept.level.upper(), "info")
-        self._set_level(min(wanted, self._usual_level, key=LEVELS.__getitem__))
+        lower = LEVELS[kept.level] < LEVELS[self._usual_level]
+        self._set_level(kept.level if lower else self._usual_level)
         for sampler, usual_s in zip(self._samplers, self._usual_s, strict=True):
             sampler.period_s = min(usual_s, SAMPLE_S)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.routing import Route
@@ -13,7 +14,7 @@ from chimera.errors import MethodError, NotFoundError
 from chimera.events import EventSink, ignore_events
 from chimera.metrics import Metrics
 from chimera.store.contract import Store
-from subjects import OPERATIONS, Port
+from subjects import OPERATIONS, Http, Operation, Port
 
 from .auth import Door
 from .contract import Caller, Probe
@@ -21,6 +22,7 @@ from .desk import OPERATION, Desk, path_of
 from .endpoint import OperationEndpoint
 from .general import General, PageEndpoint
 from .idempotency import Memory
+from .paged import PagedEndpoint
 from .settings import BridgeSettings
 from .straight import PortApp
 from .streaming import StreamEndpoint, Streams
@@ -87,9 +89,15 @@ def operation_routes(desk: Desk) -> list[Route]:
     for operation in OPERATIONS:
         if operation.port == desk.port:
             for face in operation.http:
-                make = StreamEndpoint if operation.streams else OperationEndpoint
-                paths.setdefault(face.path, {})[face.method] = make(desk, operation, face)
+                paths.setdefault(face.path, {})[face.method] = _endpoint(desk, operation, face)
     return [Route(path, Methods(endpoints)) for path, endpoints in paths.items()]
+
+
+def _endpoint(desk: Desk, operation: Operation[Any, Any], face: Http) -> ASGIApp:
+    if operation.streams:
+        return StreamEndpoint(desk, operation, face)
+    page = desk.settings.pages.get(operation.name) if face.method == "GET" else None
+    return OperationEndpoint(desk, operation, face) if page is None else PagedEndpoint(desk, operation, face, page)
 
 
 def general_routes(desk: Desk) -> list[Route]:

@@ -19,7 +19,7 @@ from .body import declared_length, read_body
 from .desk import HANG_UP, OPERATION, STATUS, Desk, answer, headers_of, path_of
 from .idempotency import fingerprint, is_definitive, read_key
 from .patience import Patience
-from .problems import json_headers, render
+from .problems import Headers, json_headers, render
 from .settings import LAYERS
 
 _encode = msgspec.json.Encoder().encode
@@ -57,7 +57,7 @@ class OperationEndpoint:
             key = headers_of(scope).get(b"idempotency-key") if self._remembers else None
             if key is None:
                 reply = await self._ask(scope, body, patience)
-                await answer(scope, send, self._status, json_headers(len(reply)), reply)
+                await answer(scope, send, self._status, self._headers(scope, len(reply)), reply)
             else:
                 await self._ask_once(scope, send, body, patience, read_key(key))
         if patience.cut and STATUS not in scope:
@@ -73,7 +73,13 @@ class OperationEndpoint:
         patience.unwind()
         return body
 
+    def _headers(self, scope: Scope, length: int) -> Headers:  # noqa: ARG002 - for those who answer in several forms
+        return json_headers(length)
+
     async def _ask(self, scope: Scope, body: bytes, patience: Patience) -> bytes:
+        return _encode(await self._reply(scope, body, patience))
+
+    async def _reply(self, scope: Scope, body: bytes, patience: Patience) -> Any:
         query, path = scope["query_string"], scope["path_params"]
         message = (
             self._binding.from_body(body, query, path) if self._has_body else self._binding.from_query(query, path)
@@ -88,7 +94,7 @@ class OperationEndpoint:
         finally:
             self._asks.observe(clock.monotonic() - asked)
         patience.unwind()
-        return _encode(reply)
+        return reply
 
     async def _ask_once(self, scope: Scope, send: Send, body: bytes, patience: Patience, key: str) -> None:
         memory = self._desk.memory

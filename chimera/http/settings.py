@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from chimera.errors import BadSettingError
@@ -21,6 +22,13 @@ LAYERS: dict[Port, str] = {
     Port.RESOURCES: "resources",
 }
 """The layer behind each port, as logs and documents name it."""
+
+
+PAGES: Mapping[str, str] = MappingProxyType({
+    "optimizer.daily_report": "actors.refining.page:render",
+    "optimizer.weekly_report": "actors.refining.page:render",
+})  # fmt: skip
+"""Operations whose answers can be had as a page, and ``module:function`` that makes it; loaded when first wanted."""
 
 
 def is_loopback(host: str) -> bool:
@@ -55,6 +63,7 @@ class BridgeSettings:
         margin_s: What the bridge waits beyond the deadline that it gave to the ask.
         slow_s: Answers that took longer are logged as ``response-time``.
         idempotency_keep_s: How long answers to an Idempotency-Key are kept.
+        pages: Operation to ``module:function`` that turns its reply into HTML, for GETs that prefer that to JSON.
         parser: ``httptools``, or ``h11`` where that wheel is missing.
     """
 
@@ -74,6 +83,7 @@ class BridgeSettings:
     margin_s: float = 0.5
     slow_s: float = 0.5
     idempotency_keep_s: float = 86_400.0
+    pages: Mapping[str, str] = field(default_factory=lambda: PAGES)
     parser: Literal["httptools", "h11"] = "httptools"
 
     def __post_init__(self) -> None:

@@ -22,4 +22,5 @@ def set_level(level: Level) -> None:
 def current_level() -> Level:
     """The level in force for our own lines."""
     number = logging.getLogger(OURS[0]).getEffectiveLevel()
-    return max((name for name in LEVELS if LEVELS[name] <= number), key=LEVELS.__getitem__, default="debug")
+    met: list[Level] = [name for name, least in LEVELS.items() if least <= number]
+    return met[-1] if met else "debug"
