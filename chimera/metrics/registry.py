@@ -125,6 +125,12 @@ class Metrics:
         """The histogram ``name`` for these label values."""
         return self._cell(name, "histogram", labels)
 
+    def total(self, name: str) -> float:
+        """What the counter ``name`` has counted in this process, whatever the labels."""
+        if self._metric(name).kind != "counter":
+            raise ValueError(f"{name} is no counter")
+        return sum(cell.value for cell in self._cells[name].values() if isinstance(cell, Count))
+
     def at_scrape(self, name: str, reading: Reading) -> None:
         """Ask ``reading`` for values of ``name`` at every scrape; several readings of one name add up.
 

@@ -1,0 +1,212 @@
+"""Daily and weekly reports: figures of what was recorded, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import anyio.to_thread
+import msgspec
+import numpy as np
+
+from actors.insight.baseline import Summary
+from actors.queueing.littles import desired_workers
+from chimera import __version__
+from chimera.clock import Clock
+from chimera.errors import ChimeraError
+from chimera.store.contract import Store, Tally
+from subjects.agent import CheckHealth, Health
+from subjects.experiment import Experiment, ExperimentList, Experiments
+from subjects.insight import AnomalyList, GetAnomalies, GetPatterns, PatternList
+from subjects.optimizer import Tune
+from subjects.report import CapacityAdvice, DailyReport, ExperimentLine, GetReport, Hour, Report, WeeklyReport
+
+from .baselines import Baselines
+from .benchmarks import quantiles
+from .windows import Window, Windows
+
+Period = Literal["daily", "weekly"]
+HOUR_S = 3600.0
+HOURS: dict[Period, int] = {"daily": 24, "weekly": 168}
+_HEALTH_S = 2.0
+
+
+async def nothing() -> None:
+    """What a layer that is not there tells of itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where a report's parts come from, beside the store.
+
+    Attributes:
+        experiments: Lists experiments and the error budget.
+        tunes: Auto-tunes, newest first.
+        patterns: Finds patterns.
+        anomalies: Finds anomalies.
+        health: Asks the agent actor how it does.
+        evolution: Progress of evolution, ``None`` if that layer does not run.
+        cost: Costs, ``None`` if nobody counts them.
+    """
+
+    experiments: Callable[[Experiments], ExperimentList]
+    tunes: Callable[[], Sequence[Tune]]
+    patterns: Callable[[GetPatterns], Awaitable[PatternList]]
+    anomalies: Callable[[GetAnomalies], Awaitable[AnomalyList]]
+    health: Callable[[CheckHealth], Awaitable[Health]]
+    evolution: Callable[[], Awaitable[dict[str, Any] | None]] = nothing
+    cost: Callable[[], Awaitable[dict[str, Any] | None]] = nothing
+
+
+class Reporter:
+    """Makes reports.
+
+    Args:
+        store: Has the outcomes.
+        windows: Reads windows of them.
+        baselines: Compares with the stored baseline.
+        sources: The other parts.
+        clock: Time.
+        node: Name of this node.
+    """
+
+    def __init__(
+        self, *, store: Store, windows: Windows, baselines: Baselines, sources: Sources, clock: Clock, node: str
+    ) -> None:
+        self._store, self._windows, self._baselines = store, windows, baselines
+        self._sources, self._clock, self._node = sources, clock, node
+
+    async def daily(self, message: DailyReport) -> Report:
+        """The last 24 hours, or those before ``until``."""
+        return await self._report("daily", message.until)
+
+    async def weekly(self, message: WeeklyReport) -> Report:
+        """The last seven days, or those before ``until``."""
+        return await self._report("weekly", message.until)
+
+    async def report(self, message: GetReport) -> Report:
+        """Either.
+
+        Raises:
+            UnavailableError: If the store or the bus can't be reached: a report with holes would not be one.
+        """
+        return await self._report(message.period, message.until)
+
+    async def _report(self, period: Period, until: float) -> Report:
+        now = self._clock.time()
+        until = min(until, now) if until else now
+        since = until - HOURS[period] * HOUR_S
+        window = await self._windows.read(since, until)
+        summaries = await anyio.to_thread.run_sync(window.summaries)
+        hours = await self._hours(period, window)
+        listed = self._sources.experiments(Experiments(limit=1000))
+        experiments = [one for one in listed.experiments if _overlaps(one.started_at, one.ended_at, since, until)]
+        tunes = self._sources.tunes()
+        patterns = await self._sources.patterns(GetPatterns())
+        anomalies = await self._sources.anomalies(GetAnomalies(since=since))
+        return Report(
+            period=period, since=since, until=until, node=self._node, version=__version__,
+            agents=_figures(summaries), hours=hours, comparison=await self._baselines.compare(summaries),
+            experiments=[_line(one) for one in experiments],
+            promotions=_verdicts(listed.experiments, "promote", since, until),
+            rollbacks=_verdicts(listed.experiments, "roll-back", since, until),
+            budget=listed.budget,
+            tunes=[_tune(one) for one in tunes if _overlaps(one.started_at, one.ended_at, since, until)],
+            evolution=await self._sources.evolution(), cost=await self._sources.cost(),
+            capacity=await self._capacity(window, hours),
+            patterns=[one for one in patterns.patterns if one.until >= since and one.since < until],
+            anomalies=[one for one in anomalies.anomalies if one.at < until],
+            accuracy=anomalies.accuracy,
+        )  # fmt: skip
+
+    async def _hours(self, period: Period, window: Window) -> list[Hour]:
+        """Counts are the store's, exact; percentiles are those of the tasks that were looked at."""
+        begins = [window.since + number * HOUR_S for number in range(HOURS[period])]
+        tallies = [await self._store.tally(begin, begin + HOUR_S) for begin in begins]
+        latencies = await anyio.to_thread.run_sync(_latencies, window, len(begins))
+        return [_hour(*row) for row in zip(begins, tallies, latencies, strict=True)]
+
+    async def _capacity(self, window: Window, hours: Sequence[Hour]) -> CapacityAdvice:
+        workers = await self._workers()
+        tasks = sum(tally.tasks for tally in window.tallies.values())
+        if not tasks:
+            return CapacityAdvice(
+                workers_now=workers, workers_advised=workers, utilization=None, because="no task ran: nothing to advise"
+            )
+        run_s = sum(tally.run_ms for tally in window.tallies.values()) / tasks / 1e3
+        busiest = max(hour.tasks for hour in hours) / HOUR_S
+        mean = tasks / (window.until - window.since)
+        words = (
+            f"{tasks} tasks of {run_s * 1e3:.3g} ms on average; {busiest:.3g} a second in the busiest hour keep "
+            f"{busiest * run_s:.3g} workers busy (Little: L = rate * time), advised for 80 % use"
+        )
+        return CapacityAdvice(
+            workers_now=workers, workers_advised=desired_workers(busiest, run_s, 0),
+            utilization=mean * run_s / workers if workers else None, because=words,
+        )  # fmt: skip
+
+    async def _workers(self) -> int:
+        """Workers of the execution layer now; 0 if it does not run or does not answer."""
+        with anyio.move_on_after(_HEALTH_S):
+            try:
+                return (await self._sources.health(CheckHealth())).workers
+            except ChimeraError:
+                return 0
+        return 0
+
+
+def _figures(summaries: dict[str, Summary]) -> list[Any]:
+    return [summary.figures for _, summary in sorted(summaries.items())]
+
+
+def _latencies(window: Window, count: int) -> list[list[float]]:
+    """Latencies of answered tasks by hour."""
+    found = [list[float]() for _ in range(count)]
+    for sample in window.samples.values():
+        answered = sample.failed == 0
+        places = np.clip(((sample.at[answered] - window.since) // HOUR_S).astype(int), 0, count - 1)
+        for place, passed in zip(places.tolist(), sample.total_ms[answered].tolist(), strict=True):
+            found[place].append(passed)
+    return found
+
+
+def _hour(at: float, tallies: Sequence[Tally], latencies: list[float]) -> Hour:
+    p50, p95, _ = quantiles(latencies) if latencies else (None, None, None)
+    return Hour(
+        at=at, tasks=sum(tally.tasks for tally in tallies), errors=sum(tally.errors for tally in tallies),
+        p50_ms=p50, p95_ms=p95,
+    )  # fmt: skip
+
+
+def _overlaps(began: float, ended: float | None, since: float, until: float) -> bool:
+    return began < until and (ended is None or ended >= since)
+
+
+def _verdicts(experiments: Sequence[Experiment], verdict: str, since: float, until: float) -> int:
+    decisions = [decision for one in experiments for decision in one.decisions]
+    return sum(decision.verdict == verdict and since <= decision.at < until for decision in decisions)
+
+
+def _line(experiment: Experiment) -> ExperimentLine:
+    """The candidate that was decided on, or that leads."""
+    last = experiment.decisions[-1] if experiment.decisions else None
+    chosen = max(
+        experiment.variants,
+        key=lambda variant: (last is not None and variant.release == last.release, variant.primary.e_better),
+        default=None,
+    )
+    return ExperimentLine(
+        id=experiment.id, agent=experiment.agent, state=experiment.state,
+        candidate=chosen.release if chosen else None, effect=chosen.primary.effect if chosen else None,
+        messages=experiment.messages, reason=last.reason if last else "",
+    )  # fmt: skip
+
+
+def _tune(tune: Tune) -> dict[str, Any]:
+    """An auto-tune without its trials' genomes."""
+    found = msgspec.structs.asdict(tune)
+    kept = ("id", "agent", "state", "algorithm", "metric", "started_at", "ended_at", "start_value", "promoted",
+            "used_replayed", "used_harmed", "improvement", "reason")  # fmt: skip
+    best = tune.best.value if tune.best else None
+    return {name: found[name] for name in kept} | {"trials": len(tune.trials), "best": best}
