@@ -15,6 +15,8 @@ _END: dict[Verdict, ExperimentState] = {
     "promote": "promoted", "roll-back": "rolled-back", "give-up": "inconclusive",
 }  # fmt: skip
 GATE = "gate"
+BY_HAND, OVERTAKEN = "by hand", "overtaken"
+"""How the reasons of decisions begin that no evidence made."""
 
 
 @dataclass(slots=True)
@@ -249,10 +251,9 @@ class Trial:
             )
         return None
 
-    def decide_by_hand(self, verdict: Verdict, by: str, note: str, at: float) -> tuple[Decision, list[Evidence]]:
-        """A person's decision, recorded beside the evidence of that moment."""
+    def decide_otherwise(self, verdict: Verdict, by: str, reason: str, at: float) -> tuple[Decision, list[Evidence]]:
+        """A decision that no evidence made, a person's for one, recorded beside the evidence of that moment."""
         best = max(self._inside(), key=lambda arm: arm.better, default=None)
-        reason = f"by hand: {note}" if note else "by hand"
         ruling = Ruling(verdict, reason, best.better if best else 1.0, self._level())
         release = best.release if verdict == "promote" and best else None
         return self._decision(ruling, release, at, by)

@@ -30,6 +30,7 @@ class Evidence:
         self._late = [needs_judgement(metric) for metric in trial.metrics]
         self._rows: list[Row] = []
         self._seen = trial.cursor
+        self.stranger = False
 
     def served(self, task: Recorded) -> None:
         """A task of the agent was served."""
@@ -39,8 +40,10 @@ class Evidence:
         self._seen = (task.seq, events)
         if self._counts(task):
             self._rows.append(self._row(task, late=False))
-            if task.is_judged and any(self._late):
+            if task.is_judged and task.outcome == "ok" and any(self._late):
                 self._rows.append(self._row(task, late=True))
+        elif task.release != self._trial.opened.incumbent and self._index(task.release) is None:
+            self.stranger = True
 
     def judged(self, task: Recorded) -> None:
         """A task of the agent that was served before was judged now."""
@@ -48,7 +51,7 @@ class Evidence:
         if task.judged_seq <= events:
             return
         self._seen = (kpi, task.judged_seq)
-        if any(self._late) and self._counts(task):
+        if any(self._late) and task.outcome == "ok" and self._counts(task):
             self._rows.append(self._row(task, late=True))
 
     def take(self, at: float) -> Seen | None:
@@ -68,11 +71,16 @@ class Evidence:
     def _index(self, release: int) -> int | None:
         return next((index for index, one in self._trial.active if one == release), None)
 
+    @staticmethod
+    def _failed(task: Recorded, *, late: bool) -> bool:
+        """A failed answer is a wrong one at once: nobody will judge what nobody got."""
+        return task.outcome != "ok" and not late
+
     def _row(self, task: Recorded, *, late: bool) -> Row:
         index = self._index(task.release) or 0
         answer, manifest = answer_of(task), self._manifests[task.release]
         values = [
-            observe(metric, answer, manifest) if needs is late else None
+            observe(metric, answer, manifest) if needs is late or self._failed(task, late=late) else None
             for metric, needs in zip(self._trial.metrics, self._late, strict=True)
         ]
         live: list[float | None] = [] if index else values

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from actors.gating.comparisons import compare
 from actors.gating.records import Applied, Entered, Entry, Opened, Ruled
-from actors.gating.trial import Trial
+from actors.gating.trial import BY_HAND, GATE, OVERTAKEN, Trial
 from actors.inference.ratio import SampleRatio
 from actors.inference.spending import ErrorBudget
 from chimera.clock import Clock
@@ -157,7 +157,8 @@ class Gatekeeper:
         if message.act == "approve" and not trial.waits_for_approval:
             raise ConflictError(f"experiment '{message.id}' does not wait for an approval")
         verdict: Any = {"stop": "give-up", "roll-back": "roll-back"}.get(message.act, "promote")
-        await self._rule(trial, *trial.decide_by_hand(verdict, message.by, message.note, self._clock.time()))
+        reason = f"{BY_HAND}: {message.note}" if message.note else BY_HAND
+        await self._rule(trial, *trial.decide_otherwise(verdict, message.by, reason, self._clock.time()))
         return trial.view()
 
     def listed(self, message: Experiments) -> ExperimentList:
@@ -249,11 +250,21 @@ class Gatekeeper:
             await self._ask(act)
         except ConflictError as error:
             if decision is None:
-                decision, evidence = trial.decide_by_hand("give-up", "gate", error.detail, self._clock.time())
-                await self._write(Ruled(id=trial.opened.id, decision=decision, evidence=evidence))
-            elif decision.verdict == "promote" and await self._is_live(trial, decision):
-                return
-            await self._settle(trial, decision, ok=False, detail=error.detail)
+                await self._overtaken(trial, error.detail)
+            elif decision.verdict != "promote" or not await self._is_live(trial, decision):
+                await self._settle(trial, decision, ok=False, detail=error.detail)
+
+    async def look_at_agent(self, trial: Trial) -> None:
+        """End an experiment whose agent somebody else has changed: its comparison partner is gone."""
+        view: AgentView = await self._ask(ShowAgent(name=trial.opened.agent))
+        if view.live != trial.opened.incumbent and trial.state == "running" and trial.pending is None:
+            await self._overtaken(trial, f"release {view.live} is live, not {trial.opened.incumbent}")
+
+    async def _overtaken(self, trial: Trial, why: str) -> None:
+        reason = f"{OVERTAKEN}: {why}"
+        decision, evidence = trial.decide_otherwise("give-up", GATE, reason, self._clock.time())
+        await self._write(Ruled(id=trial.opened.id, decision=decision, evidence=evidence))
+        await self._settle(trial, decision, ok=False, detail=why)
 
     async def _is_live(self, trial: Trial, decision: Decision) -> bool:
         """Whether the promotion was done already, by ourselves before a crash."""

@@ -101,6 +101,10 @@ class Laboratory:
         while trial.state == "running":
             if await self._gate.advance(trial):
                 continue
+            if self._live[trial.opened.id].stranger:
+                self._live[trial.opened.id].stranger = False
+                await self._gate.look_at_agent(trial)
+                continue
             if trial.stage == "split":
                 worked = await self._take(trial)
             else:

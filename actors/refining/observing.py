@@ -73,13 +73,13 @@ def _value(metric: Metric, answer: Answer, manifest: Manifest) -> float | None:
 
 
 def _correct(answer: Answer, manifest: Manifest, *, failed: bool) -> float | None:
-    if answer.label is None:
-        return None
-    return 0.0 if failed else float(text_of(answer.output or {}, manifest.label) == answer.label)
+    if failed:
+        return 0.0
+    return None if answer.label is None else float(text_of(answer.output or {}, manifest.label) == answer.label)
 
 
 def _score_error(metric: Metric, answer: Answer, manifest: Manifest, *, failed: bool) -> float | None:
-    if answer.score is None:
-        return None
-    found = None if failed else number_of(answer.output or {}, manifest.score)
-    return metric.high if found is None else abs(found - answer.score)
+    if failed:
+        return metric.high
+    found = number_of(answer.output or {}, manifest.score)
+    return None if answer.score is None else metric.high if found is None else abs(found - answer.score)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import anyio
 import anyio.lowlevel
@@ -108,6 +108,7 @@ class FakeSandbox:
     held: dict[str, anyio.Event] = field(default_factory=dict[str, anyio.Event])
     gate: anyio.Event = field(default_factory=anyio.Event)
     freed: anyio.Event = field(default_factory=anyio.Event)
+    guest: ClassVar[type[FakeGuest]] = FakeGuest
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -141,7 +142,7 @@ class FakeSandbox:
             raise BadModuleError("never checked")
         if 13.0 in spec.genome:
             raise BadGenomeError("13 is unlucky")
-        guest = FakeGuest(spec, self.checked[spec.digest], self)
+        guest = self.guest(spec, self.checked[spec.digest], self)
         self.guests.append(guest)
         return guest
 

@@ -149,7 +149,7 @@ def test_a_promotion_that_needs_approval_waits_and_harm_does_not() -> None:
     one.apply(seen(pairs(6, tried=1.0), "shadow"))
     assert one.decide(102.0) is None
     assert one.waits_for_approval
-    decision, evidence = one.decide_by_hand("promote", "ann", "looks good", 103.0)
+    decision, evidence = one.decide_otherwise("promote", "ann", "by hand: looks good", 103.0)
     one.apply(Ruled(id="e-1", decision=decision, evidence=evidence))
     one.apply(Applied(id="e-1", at=103.0, number=0, ok=True))
     assert (one.state, decision.by, decision.release) == ("promoted", "ann", 2)
@@ -162,7 +162,7 @@ def test_a_promotion_that_needs_approval_waits_and_harm_does_not() -> None:
 def test_a_person_stops_an_experiment() -> None:
     """Stopped by hand is its own end, with the name and the note."""
     one = in_split()
-    decision, evidence = one.decide_by_hand("give-up", "ann", "enough", 103.0)
+    decision, evidence = one.decide_otherwise("give-up", "ann", "by hand: enough", 103.0)
     one.apply(Ruled(id="e-1", decision=decision, evidence=evidence))
     assert one.pending is not None
     assert one.step() is None
@@ -173,7 +173,7 @@ def test_a_person_stops_an_experiment() -> None:
 def test_a_decision_that_cannot_be_put_in_force_fails_the_experiment() -> None:
     """Somebody changed the agent meanwhile: the gate does not insist."""
     one = in_split()
-    decision, evidence = one.decide_by_hand("promote", "ann", "", 103.0)
+    decision, evidence = one.decide_otherwise("promote", "ann", "by hand", 103.0)
     one.apply(Ruled(id="e-1", decision=decision, evidence=evidence))
     one.apply(Applied(id="e-1", at=103.0, number=0, ok=False, detail="release 5 is live, not 1"))
     assert one.state == "failed"
