@@ -165,9 +165,10 @@ def _latencies(window: Window, count: int) -> list[list[float]]:
     found = [list[float]() for _ in range(count)]
     for sample in window.samples.values():
         answered = sample.failed == 0
-        places = np.clip(((sample.at[answered] - window.since) // HOUR_S).astype(int), 0, count - 1)
-        for place, passed in zip(places.tolist(), sample.total_ms[answered].tolist(), strict=True):
-            found[place].append(passed)
+        places: list[int] = np.clip((sample.at[answered] - window.since) // HOUR_S, 0, count - 1).astype(int).tolist()
+        passed: list[float] = sample.total_ms[answered].tolist()
+        for place, one in zip(places, passed, strict=True):
+            found[place].append(one)
     return found
 
 

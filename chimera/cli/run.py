@@ -19,7 +19,7 @@ from .output import complain, emit_line, note, table
 from .settings import load_settings
 
 if TYPE_CHECKING:
-    from chimera.config import Settings
+    from chimera.config import Loaded, Settings
     from chimera.node import Node
 
 
@@ -36,25 +36,25 @@ def _run(options: argparse.Namespace) -> int:
     for key, value in (("nats.server", options.nats_server), ("store.url", options.store)):
         if value:
             options.set.append(f"{key}={value}")
-    settings = load_settings(options).settings
-    _make_data_folder(settings)
-    with setup_logging(settings) as logging:
+    loaded = load_settings(options)
+    _make_data_folder(loaded.settings)
+    with setup_logging(loaded.settings) as logging:
 
         def announce(node: Node) -> None:
             logging.flush()
             _announce(node, as_json=options.json)
 
-        return anyio.run(_main, settings, announce, backend_options={"use_uvloop": _has_uvloop()})
+        return anyio.run(_main, loaded, announce, backend_options={"use_uvloop": _has_uvloop()})
 
 
-async def _main(settings: Settings, announce: Callable[[Node], None]) -> int:
+async def _main(loaded: Loaded, announce: Callable[[Node], None]) -> int:
     import anyio
 
     stop = anyio.Event()
     try:
         async with anyio.create_task_group() as group:
             group.start_soon(_signals, stop, group.cancel_scope)
-            code = await _serve(settings, stop, announce)
+            code = await _serve(loaded, stop, announce)
             group.cancel_scope.cancel()
             return code
     except BaseExceptionGroup as group:
@@ -62,11 +62,11 @@ async def _main(settings: Settings, announce: Callable[[Node], None]) -> int:
     return Exit.INTERRUPTED
 
 
-async def _serve(settings: Settings, stop: Any, announce: Callable[[Node], None]) -> int:
+async def _serve(loaded: Loaded, stop: Any, announce: Callable[[Node], None]) -> int:
     from chimera.collector import calm
     from chimera.node import Node
 
-    async with Node(settings) as node:
+    async with Node(loaded.settings, sources=loaded.sources) as node:
         calm()
         announce(node)
         await node.run(stop)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing
 from types import TracebackType
 from typing import Any, Self, cast
@@ -48,13 +48,16 @@ class Node:
         clock: Clock | None = None,
         rng: random.Random | None = None,
         events: EventSink | None = None,
+        sources: Mapping[str, str] | None = None,
     ) -> None:
         self.settings = settings
         chosen = clock or SystemClock()
         sink = events or log_event
         self.metrics = Metrics(node=settings.node.name)
         self.system = System(node=settings.node.name, clock=chosen, rng=rng, events=sink)
-        self.parts = Parts(settings=settings, clock=chosen, rng=self.system.rng, metrics=self.metrics)
+        self.parts = Parts(
+            settings=settings, clock=chosen, rng=self.system.rng, metrics=self.metrics, sources=dict(sources or {})
+        )
         self.services = Services(self.system, self.parts)
         self._events = sink
         self._draining = False

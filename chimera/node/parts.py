@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from chimera.errors import StartError
@@ -26,7 +26,10 @@ Assemble = Callable[["Parts"], dict[str, Any]]
 
 @dataclass(slots=True)
 class Parts:
-    """The parts of a node. Those that a service opens are there once it has started."""
+    """The parts of a node. Those that a service opens are there once it has started.
+
+    ``sources`` says of each setting by its dotted name where its value came from, as far as that is known.
+    """
 
     settings: Settings
     clock: Clock
@@ -36,6 +39,7 @@ class Parts:
     store: Store | None = None
     sandbox: Sandbox | None = None
     audit: AuditLog | None = None
+    sources: Mapping[str, str] = field(default_factory=dict[str, str])
     guard: Guard | None = None
 
     def need(self, name: str) -> Any:
