@@ -35,6 +35,9 @@ from .tunestate import TuneFold, guard_names
 CLEAR = 2.0
 """Standard errors by which a point must be better on the tasks it was chosen on before the gate is bothered with it."""
 
+FIRST = -1
+"""Stands for the genome that was live when the tune began."""
+
 BY = "optimizer"
 _LOOK_S, _FIND_S = 0.5, 30.0
 T = TypeVar("T")
@@ -187,7 +190,7 @@ class Drive:
         against = live = None
         if best is not None:
             against = await self._remembered(best.number)
-            live = await self._remembered(found_round.incumbent)
+            live = await self._remembered(FIRST)
             if against is None or live is None:
                 return
         found = await self._run(trial.number, against)
@@ -203,7 +206,8 @@ class Drive:
         )  # fmt: skip
         if width is not None:
             self._measured[trial.number] = found
-            keep = {trial.number, found_round.incumbent, *([found_round.best.number] if found_round.best else ())}
+            best = found_round.best
+            keep = {trial.number, found_round.incumbent, 0, FIRST, best.number if best else FIRST}
             self._measured = {number: one for number, one in self._measured.items() if number in keep}
 
     def _result(
@@ -224,7 +228,10 @@ class Drive:
         )
 
     def _constraints(self, found: Measured, live: Measured | None) -> dict[str, float]:
-        """By how much each guardrail is broken, against the live genome on the same tasks."""
+        """By how much each guardrail is broken, against the tune's first genome on the same tasks.
+
+        Against the present one, ten promotions could each give way by the bound.
+        """
         broken: dict[str, float] = {}
         names = guard_names(self._fold.request)
         for place, (name, guard) in enumerate(zip(names, self._guards, strict=True)):
@@ -234,6 +241,8 @@ class Drive:
 
     async def _remembered(self, number: int) -> Measured | None:
         """A trial's answers on all tasks, run again if a restart has lost them; ``None`` if it was broken off."""
+        if number == FIRST and len(self._fold.rounds) == 1 and self._fold.round.study.trials[0].state == "told":
+            number = 0
         found = self._measured.get(number)
         if found is None:
             found = await self._run(number, None)
@@ -243,7 +252,8 @@ class Drive:
         return found
 
     async def _run(self, number: int, against: Measured | None) -> Measured | None:
-        replayer, genome = self._replayer, self._fold.round.genome(number)
+        replayer, fold = self._replayer, self._fold
+        genome = fold.started.base if number == FIRST else fold.round.genome(number)
         if replayer is None:
             return None
         return await self._unless_halted(lambda: replayer.measure(genome, against.values if against else None))
