@@ -138,13 +138,17 @@ class Evidence(Reply, frozen=True, kw_only=True):
 
 
 class Variant(Reply, frozen=True, kw_only=True):
-    """One candidate of an experiment. ``reason`` says why it is out, if it is."""
+    """One candidate of an experiment, with its figures in the present stage.
+
+    ``e_total`` is the e-value for "better" over all stages so far; ``reason`` says why it is out, if it is.
+    """
 
     release: int
     stage: Mode | Literal["done"]
     share: Share
     primary: Evidence
     guardrails: list[Evidence]
+    e_total: float = 1.0
     reason: str = ""
 
 

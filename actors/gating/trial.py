@@ -321,7 +321,7 @@ class Trial:
         running = self.state == "running" and not arm.out
         return Variant(
             release=arm.release, stage=self.stage if running else "done", share=self._now.share if running else 0.0,
-            primary=primary, guardrails=guardrails, reason=arm.out,
+            primary=primary, guardrails=guardrails, e_total=arm.better, reason=arm.out,
         )  # fmt: skip
 
     def _figures(self, arm: _Arm) -> list[Evidence]:

@@ -13,6 +13,7 @@ from chimera.errors import BadMessageError
 from subjects import agent as contract
 
 from .command import Command, Exit
+from .genes import genes_of
 from .output import emit_json, flatten_row, table
 from .settings import load_settings
 
@@ -51,7 +52,7 @@ def _request(options: argparse.Namespace) -> tuple[Any, dict[str, Any]]:
         return contract.LIST, {}
     if options.action == "register":
         body = {"module": _module(options.module), "manifest": _manifest(options.manifest), "note": options.note}
-        return contract.REGISTER, {**body, "genome": _genes(options.gene)}
+        return contract.REGISTER, {**body, "genome": genes_of(options.gene)}
     if not options.name:
         raise BadMessageError(f"chimera agents {options.action} needs the agent's name", hint="list: chimera agents")
     if options.action == "deploy":
@@ -68,7 +69,7 @@ def _deploy(options: argparse.Namespace) -> dict[str, Any]:
     if options.manifest:
         body["manifest"] = _manifest(options.manifest)
     if options.gene:
-        body["genome"] = _genes(options.gene)
+        body["genome"] = genes_of(options.gene)
     if options.release is not None:
         body["release"] = options.release
     return body
@@ -89,19 +90,6 @@ def _read(path: str | None, option: str) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise BadMessageError(f"{option}: {path} can't be read: {error.strerror}") from error
-
-
-def _genes(pairs: list[str]) -> dict[str, Any]:
-    genes: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise BadMessageError(f"--gene {pair}: write NAME=VALUE")
-        try:
-            genes[name] = msgspec.json.decode(value)
-        except msgspec.DecodeError:
-            genes[name] = value
-    return genes
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:
