@@ -117,9 +117,11 @@ def _show(one: dict[str, Any]) -> None:
     print(f"{one['id']}: {one['agent']}, {one['state']}, {one['messages']} messages, {one['harmed']} harmed")
     for variant in one["variants"]:
         share = f", {variant['share']:.0%} of traffic" if variant["share"] else ""
-        print(
-            f"r{variant['release']} against r{one['incumbent']}: {variant['stage']}{share} {variant['reason']}".rstrip()
-        )
+        needed = len(one["variants"]) / one["level"]
+        evidence = f"e-value {variant['e_total']:.4g} of {needed:.4g}"
+        print(f"r{variant['release']} against r{one['incumbent']}: {variant['stage']}{share}, {evidence}")
+        if variant["reason"]:
+            print(f"  out: {variant['reason']}")
         columns = ("metric", "live", "candidate", "effect", "e better", "e worse", "messages")
         table(columns, [
             (row["metric"], row["live"], row["candidate"], _effect(row), f"{row['e_better']:.3g}",
