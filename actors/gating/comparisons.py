@@ -23,6 +23,8 @@ from .comparing import Comparison
 from .records import Row
 
 _LARGEST_LOG = 690.0
+_PARTS = 8
+"""The sequences of quantiles are wrong with a chance of this part of the level: then half the capital wins 4/level."""
 
 
 def e_of(log_e: float) -> float:
@@ -88,15 +90,25 @@ class PairedWins(_Arms):
 
 
 class Betting(_Arms):
-    """Differences of a bounded number, of pairs or of blocks. Exact."""
+    """Differences of a bounded number, of pairs or of blocks. Exact.
+
+    Args:
+        metric: What is compared.
+        bound: How much worse is allowed.
+        level: Level of the interval.
+        paired: Whether both releases answer each message.
+        reach: Greatest difference; the metric's width unless something was added to its values.
+    """
 
     test = "betting on bounded differences (Waudby-Smith and Ramdas 2024)"
 
-    def __init__(self, metric: Metric, bound: float, level: float, *, paired: bool) -> None:
+    def __init__(self, metric: Metric, bound: float, level: float, *, paired: bool, reach: float | None = None) -> None:
         super().__init__(metric, bound, level)
-        self._blocks = None if paired else Blocks()
-        self._better = Bets(-self.width, self.width, 0.0)
-        self._worse = Bets(-self.width, self.width, bound)
+        self._reach = self.width if reach is None else reach
+        self._blocks = None if paired else Blocks[float]()
+        self._sequence = MeanSequence(-self._reach, self._reach, level)
+        self._better = Bets(-self._reach, self._reach, 0.0)
+        self._worse = Bets(-self._reach, self._reach, bound)
 
     def add(self, rows: Sequence[Row], index: int) -> None:
         """Fold messages."""
@@ -110,9 +122,11 @@ class Betting(_Arms):
             self.count(value, tried=tried)
             block = self._blocks.add(value, tried=tried)
             if block is not None:
-                self._fold(block[1][0] - math.fsum(block[0]) / len(block[0]))
+                self._fold(_difference(*block))
 
     def _fold(self, difference: float) -> None:
+        # a mean of equal numbers may be rounded beyond them, and with them beyond the bounds
+        difference = min(self._reach, max(-self._reach, difference))
         self.differ(difference)
         self._better.add((self.sign * difference,))
         self._worse.add((-self.sign * difference,))
@@ -129,7 +143,7 @@ class SplitProportion(_Arms):
 
     def __init__(self, metric: Metric, bound: float, level: float) -> None:
         super().__init__(metric, bound, level)
-        self._blocks, self._better, self._worse = Blocks(), TwoByTwo(), TwoByTwo()
+        self._blocks, self._better, self._worse = Blocks[float](), TwoByTwo(), TwoByTwo()
 
     def add(self, rows: Sequence[Row], index: int) -> None:
         """Fold messages of either."""
@@ -138,7 +152,7 @@ class SplitProportion(_Arms):
             block = self._blocks.add(value, tried=tried)
             if block is None:
                 continue
-            self.differ(block[1][0] - math.fsum(block[0]) / len(block[0]))
+            self.differ(_difference(*block))
             good = [[int((one > 0.5) == (self.sign > 0)) for one in side] for side in block]  # noqa: PLR2004 - 0 or 1
             self._better.add(good[0], good[1])
             self._worse.add([1 - one for one in good[0]], [1 - one for one in good[1]])
@@ -148,17 +162,16 @@ class SplitProportion(_Arms):
         return self.figures(self._better.log_e, self._worse.log_e)
 
 
-class SplitAdjusted(_Arms):
+class SplitAdjusted(Betting):
     """A mean whose variance a covariate explains in part. Exact: what is subtracted is bounded, alike for both."""
 
     test = "betting on bounded differences, CUPED-adjusted (Waudby-Smith and Ramdas 2024; Deng et al. 2013)"
 
     def __init__(self, metric: Metric, bound: float, level: float) -> None:
-        super().__init__(metric, bound, level)
-        reach = 2.0 * self.width  # the width itself, and half of it either way for the adjustment
-        self._blocks, self._cuped = Blocks(), Cuped(self.width / 2.0)
-        self._sequence = MeanSequence(-reach, reach, level)
-        self._better, self._worse = Bets(-reach, reach, 0.0), Bets(-reach, reach, bound)
+        width = metric.high - metric.low
+        # the width itself, and half of it either way for the adjustment
+        super().__init__(metric, bound, level, paired=False, reach=2.0 * width)
+        self._messages, self._cuped = Blocks[tuple[float, float]](), Cuped(width / 2.0)
 
     def add(self, rows: Sequence[Row], index: int) -> None:
         """Fold messages of either, with their covariate."""
@@ -167,27 +180,27 @@ class SplitAdjusted(_Arms):
             if value is None:
                 continue
             self.count(value, tried=bool(row.tried))
-            block = self._blocks.add(self._cuped.adjust(value, row.covariate), tried=bool(row.tried))
+            block = self._messages.add((value, row.covariate), tried=bool(row.tried))
             if block is not None:
-                difference = block[1][0] - math.fsum(block[0]) / len(block[0])
-                self.differ(difference)
-                self._better.add((self.sign * difference,))
-                self._worse.add((-self.sign * difference,))
-
-    def evidence(self) -> Evidence:
-        """The present figures."""
-        return self.figures(self._better.log_e, self._worse.log_e)
+                live, tried = ([self._cuped.adjust(*message) for message in side] for side in block)
+                self._fold(_difference(live, tried))
+                for side in block:
+                    self._cuped.learn(side)
 
 
 class Quantiles(_Arms):
-    """A quantile of either, by two confidence sequences. Its e-value is all or nothing: 1/level once they part."""
+    """A quantile of either, by two confidence sequences. Exact.
+
+    The bet is all or nothing, half of the capital is kept: once the sequences part the e-value is above 4/level, else
+    it is 1/2. A stage that shows nothing leaves the next two enough to reach 1/level by themselves.
+    """
 
     test = "quantile confidence sequences (Howard and Ramdas 2022)"
 
     def __init__(self, metric: Metric, bound: float, level: float) -> None:
         super().__init__(metric, bound, level)
-        self._live = QuantileSequence(metric.quantile, level / 2.0)
-        self._tried = QuantileSequence(metric.quantile, level / 2.0)
+        self._live = QuantileSequence(metric.quantile, level / _PARTS / 2.0)
+        self._tried = QuantileSequence(metric.quantile, level / _PARTS / 2.0)
 
     def add(self, rows: Sequence[Row], index: int) -> None:
         """Fold messages: pairs count for either side."""
@@ -209,11 +222,13 @@ class Quantiles(_Arms):
             effect=None if live is None or tried is None else tried - live,
             interval=Interval(
                 low=below if math.isfinite(below) else None, high=above if math.isfinite(above) else None,
-                confidence=1.0 - self.level,
+                confidence=1.0 - self.level / _PARTS,
             ),
-            e_better=1.0 / self.level if gained > 0.0 else 0.0,
-            e_worse=1.0 / self.level if lost > self.bound else 0.0, test=self.test,
+            e_better=self._bet(won=gained > 0.0), e_worse=self._bet(won=lost > self.bound), test=self.test,
         )  # fmt: skip
+
+    def _bet(self, *, won: bool) -> float:
+        return 0.5 + 0.5 * _PARTS / self.level * won
 
 
 def compare(metric: Metric, bound: float, level: float, stage: Mode, covariate: str = "") -> Comparison:
@@ -222,7 +237,7 @@ def compare(metric: Metric, bound: float, level: float, stage: Mode, covariate: 
     Args:
         metric: What is compared.
         bound: How much worse is allowed, in the metric's unit.
-        level: Level of its interval, and of all-or-nothing evidence.
+        level: Level of its interval (an eighth of it for quantiles).
         stage: Where the messages come from.
         covariate: Name of the covariate in the rows, if one is to be used.
     """
@@ -234,6 +249,10 @@ def compare(metric: Metric, bound: float, level: float, stage: Mode, covariate: 
     if metric.kind == "mean" or bound > 0.0:
         return Betting(metric, bound, level, paired=paired)
     return PairedWins(metric, bound, level) if paired else SplitProportion(metric, bound, level)
+
+
+def _difference(live: Sequence[float], tried: Sequence[float]) -> float:
+    return math.fsum(tried) / len(tried) - math.fsum(live) / len(live)
 
 
 def _pairs(rows: Sequence[Row], index: int) -> list[tuple[float, float]]:

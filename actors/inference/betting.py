@@ -24,7 +24,7 @@ class Bets:
         null: The mean that is bet against; where none above it is possible, nothing is ever bet.
     """
 
-    __slots__ = ("_bets", "_bounds", "_logs", "n", "null")
+    __slots__ = ("_bounds", "_logs", "bets", "n", "null")
 
     def __init__(self, low: float, high: float, null: float) -> None:
         if not low < high or null < low:
@@ -33,7 +33,7 @@ class Bets:
         self.n = 0
         self._bounds = (low, high)
         largest = 0.0 if null >= high else 1.0 / (null - low) if null > low else 1.0 / (high - null)
-        self._bets = [largest * size for size in _SIZES]
+        self.bets = [largest * size for size in _SIZES]
         self._logs = [0.0] * len(_SIZES)
 
     def add(self, values: Iterable[float]) -> None:
@@ -48,7 +48,7 @@ class Bets:
                 raise ValueError(f"{value} is outside [{low}, {high}]")
             gain = value - self.null
             self.n += 1
-            self._logs = [log + log1p(bet * gain) for log, bet in zip(self._logs, self._bets, strict=True)]
+            self._logs = [log + log1p(bet * gain) for log, bet in zip(self._logs, self.bets, strict=True)]
 
     @property
     def log_e(self) -> float:

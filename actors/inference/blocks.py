@@ -3,37 +3,47 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Generic, TypeVar
 
 LARGEST = 8
-"""Most live messages to one tried message: more would hardly make the comparison sharper."""
+"""Most messages of one side to one of the other: more would hardly make the comparison sharper."""
+
+T = TypeVar("T")
 
 
-class Blocks:
-    """Gathers blocks of one tried message and ``r`` live ones.
+class Blocks(Generic[T]):
+    """Gathers blocks of one message of the rarer release and ``r`` of the other.
 
-    ``r`` is set from the messages before the block began, so that its size tells nothing about its content. Of what
-    waits only the newest few are kept (no value decides which), so that both sides of a block are of the same moment:
-    else a metric that drifts over the day would look like a difference between the releases.
+    ``r`` is set from the counts of messages before the block began, so that its size tells nothing about its content.
+    Of what waits only the newest few are kept (no value decides which), so that both sides of a block are of the same
+    moment: else a metric that drifts over the day would look like a difference between the releases. Between shares of
+    5 % and 95 % about 0.93 of the information in the messages is used.
     """
 
-    __slots__ = ("_live", "_ratio", "_tried", "live", "tried")
+    __slots__ = ("_sizes", "_waiting", "live", "tried")
 
     def __init__(self) -> None:
-        self._live: deque[float] = deque(maxlen=LARGEST)
-        self._tried: deque[float] = deque(maxlen=LARGEST)
-        self._ratio = 1
+        self._waiting: tuple[deque[T], deque[T]] = (deque(maxlen=LARGEST), deque(maxlen=LARGEST))
+        self._sizes = (1, 1)
         self.live = self.tried = 0
 
-    def add(self, value: float, *, tried: bool) -> tuple[list[float], list[float]] | None:
+    def add(self, value: T, *, tried: bool) -> tuple[list[T], list[T]] | None:
         """Take a message's value; the (live, tried) values of a block if one is complete now."""
+        live, other = self._waiting
         if tried:
-            self._tried.append(value)
+            other.append(value)
             self.tried += 1
         else:
-            self._live.append(value)
+            live.append(value)
             self.live += 1
-        if not self._tried or len(self._live) < self._ratio:
+        if len(live) < self._sizes[0] or len(other) < self._sizes[1]:
             return None
-        block = [self._live.popleft() for _ in range(self._ratio)], [self._tried.popleft()]
-        self._ratio = min(LARGEST, max(1, round(self.live / self.tried)))
+        block = [live.popleft() for _ in range(self._sizes[0])], [other.popleft() for _ in range(self._sizes[1])]
+        self._sizes = _sizes(self.live, self.tried)
         return block
+
+
+def _sizes(live: int, tried: int) -> tuple[int, int]:
+    if live >= tried:
+        return min(LARGEST, round(live / tried)), 1
+    return 1, min(LARGEST, round(tried / live))

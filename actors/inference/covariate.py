@@ -6,15 +6,18 @@ WSDM 2013, section 3.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class Cuped:
-    """Subtracts what a covariate explains. The slope for each message comes from the messages before it.
+    """Subtracts what a covariate explains.
 
-    The covariate must not depend on which release answers (the message's length, say): then the adjusted values have
-    the same mean difference, and a slope that is fixed beforehand keeps every sequential test valid.
+    The covariate must not depend on which release answers (the message's length, say). All messages of one comparison
+    are adjusted alike, by a slope and a centre that come from comparisons before: then the adjustment's mean is the
+    same on both sides, whatever they are, and a sequential test on the differences stays exact.
 
     Args:
-        most: Most that is subtracted or added, so that bounded values stay bounded; cut alike for every release.
+        most: Most that is subtracted or added, so that bounded values stay bounded.
     """
 
     __slots__ = ("_cross", "_most", "_n", "_spread", "_x", "_y")
@@ -30,13 +33,15 @@ class Cuped:
         return self._cross / self._spread if self._spread > 0.0 else 0.0
 
     def adjust(self, value: float, covariate: float) -> float:
-        """The adjusted value; then the message counts for the slope of the next."""
-        centre = self._x if self._n else covariate
-        adjusted = value - min(self._most, max(-self._most, self.slope * (covariate - centre)))
-        self._n += 1
-        dx = covariate - self._x
-        self._x += dx / self._n
-        self._y += (value - self._y) / self._n
-        self._spread += dx * (covariate - self._x)
-        self._cross += dx * (value - self._y)
-        return adjusted
+        """The value, less what the covariate explains by what is known now."""
+        return value - min(self._most, max(-self._most, self.slope * (covariate - self._x)))
+
+    def learn(self, messages: Iterable[tuple[float, float]]) -> None:
+        """Let messages, (value, covariate) each, count for the adjustments to come."""
+        for value, covariate in messages:
+            self._n += 1
+            dx = covariate - self._x
+            self._x += dx / self._n
+            self._y += (value - self._y) / self._n
+            self._spread += dx * (covariate - self._x)
+            self._cross += dx * (value - self._y)

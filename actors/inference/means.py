@@ -11,9 +11,9 @@ import math
 from collections.abc import Iterable
 
 BURN_IN, BURN_IN_RARE = 100, 30
-"""No looks before so many numbers, of which so many differ from the first one: earlier, a fifth of all sequences of
-plain numbers are wrong, and nearly all of rare events. Skewed numbers need more than any fixed burn-in: where bounds
-are known, ``MeanSequence`` is exact."""
+"""No looks before so many numbers, and so many rare ones (a rare one makes two changes from one number to the next):
+earlier, a fifth of all sequences of plain numbers are wrong, and nearly all of rare events. Skewed numbers need more
+than any fixed burn-in: where bounds are known, ``MeanSequence`` is exact."""
 
 
 class AsymptoticSequence:
@@ -24,21 +24,21 @@ class AsymptoticSequence:
         best_at: Number of observations at which the interval is tightest.
     """
 
-    __slots__ = ("_alpha", "_first", "_mean", "_other", "_rho2", "_square", "n")
+    __slots__ = ("_alpha", "_changes", "_last", "_mean", "_rho2", "_square", "n")
 
     def __init__(self, alpha: float, best_at: int = 1_000) -> None:
         self._alpha = alpha
         log = math.log(alpha)
         self._rho2 = (-2.0 * log + math.log(-2.0 * log + 1.0)) / best_at
         self.n, self._mean, self._square = 0, 0.0, 0.0
-        self._first, self._other = math.nan, 0
+        self._last, self._changes = math.nan, 0
 
     def add(self, values: Iterable[float]) -> None:
         """Fold numbers (Welford's updates)."""
         for value in values:
             self.n += 1
-            self._first = value if self.n == 1 else self._first
-            self._other += value != self._first
+            self._changes += self.n > 1 and value != self._last
+            self._last = value
             step = value - self._mean
             self._mean += step / self.n
             self._square += step * (value - self._mean)
@@ -51,7 +51,7 @@ class AsymptoticSequence:
     @property
     def is_ready(self) -> bool:
         """True once the burn-in is over."""
-        return self.n >= BURN_IN and self._other >= BURN_IN_RARE
+        return self.n >= BURN_IN and self._changes >= 2 * BURN_IN_RARE and self._square > 0.0
 
     def log_e(self, sign: int) -> float:
         """Log e-value against "the mean is at most 0" (``sign`` 1) or "at least 0" (-1); 0 during the burn-in.

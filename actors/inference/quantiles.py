@@ -41,7 +41,8 @@ class QuantileSequence:
 
     def estimate(self) -> float | None:
         """The quantile of what was seen."""
-        return self._at(self._p)
+        n = len(self._values)
+        return self._values[min(n - 1, max(0, math.ceil(self._p * n) - 1))] if n else None
 
     def interval(self) -> tuple[float, float]:
         """(low, high); infinite while too little was seen."""
@@ -50,13 +51,10 @@ class QuantileSequence:
             return -math.inf, math.inf
         radius = boundary(n, self._p, self._alpha)
         low, high = self._p - radius, self._p + radius
-        least = self._at(low) if low > 0.0 else None
-        most = self._at(high) if high < 1.0 else None
-        return -math.inf if least is None else least, math.inf if most is None else most
-
-    def _at(self, p: float) -> float | None:
-        values = self._values
-        return values[min(len(values) - 1, max(0, math.ceil(p * len(values)) - 1))] if values else None
+        least = self._values[math.ceil(low * n) - 1] if low > 0.0 else -math.inf
+        # one value further than the quantile of the sample: of the values below the true one, at most high * n are seen
+        most = self._values[math.floor(high * n)] if high < 1.0 else math.inf
+        return least, most
 
 
 def boundary(n: int, p: float, alpha: float) -> float:
