@@ -40,10 +40,18 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
         yield opened
 
 
+class Passing(ManualClock):
+    """A clock that an answer moves."""
+
+    def pass_by(self, seconds: float) -> None:
+        """Let time go by."""
+        self._now += seconds
+
+
 class Layers(MemoryBus):
     """A bus on which layers answer after times that a test knows: in ms, ``None`` = never, missing = nobody there."""
 
-    def __init__(self, hub: MemoryHub, clock: ManualClock) -> None:
+    def __init__(self, hub: MemoryHub, clock: Passing) -> None:
         super().__init__(hub)
         self.time = clock
         self.layers: dict[str, Any] = {}
@@ -60,9 +68,9 @@ class Layers(MemoryBus):
         passed = self.layers[layer]
         self.waited.append(timeout_s)
         if passed is None:
-            self.time._now += timeout_s
+            self.time.pass_by(timeout_s)
             raise DeadlineError("no answer", stage="sent")
-        self.time._now += passed / 1e3
+        self.time.pass_by(passed / 1e3)
         check = LayerCheck(layer="optimizer", reachable=True, latency_ms=3.5, breaker=CLOSED)
         return Delivery(subject, encode(check if verb == "check_optimizer" else {}, "json"))
 
@@ -71,7 +79,7 @@ class Stage:
     """A monitor on such a bus."""
 
     def __init__(self, hub: MemoryHub | None = None) -> None:
-        self.clock = ManualClock()
+        self.clock = Passing()
         self.bus = Layers(hub or MemoryHub(), self.clock)
         self.monitor = LayerMonitor(bus=self.bus, clock=self.clock)
 
