@@ -179,6 +179,7 @@ class Core:
     def _ended(self, task: Task, status: Status) -> None:
         self.figures.finished(task.spec.agent, status.state)
         self.ending.pop(task.spec.id, None)
+        self.ledger.trim()
         for event in self.waiters.pop(task.spec.id, ()):
             event.set()
         state: Any = status.state
