@@ -95,6 +95,10 @@ class MemoryStream:
         first = next(iter(self._messages), self._last_seq + 1 if self._last_seq else 0)
         return first, self._last_seq, len(self._messages)
 
+    def size(self) -> int:
+        """Bytes of the messages."""
+        return self._sizes
+
     def purge(self, before_seq: int) -> None:
         """Remove the messages below ``before_seq``."""
         for seq in [seq for seq in self._messages if seq < before_seq]:

@@ -50,6 +50,12 @@ class StreamState(msgspec.Struct):
     last_seq: int = 0
 
 
+class AccountInfo(Answer):
+    """What the account uses."""
+
+    storage: int = 0
+
+
 class StreamInfo(Answer):
     """What is used of a stream's description."""
 
@@ -116,6 +122,10 @@ class Streams:
         check_name(stream, "stream")
         state = (await self._api.call(f"STREAM.INFO.{stream}", kind=StreamInfo)).state
         return state.first_seq, state.last_seq, state.messages
+
+    async def stored_bytes(self) -> int:
+        """Bytes that the account's streams take on disk."""
+        return (await self._api.call("INFO", kind=AccountInfo)).storage
 
     async def purge(self, stream: str, before_seq: int) -> None:
         """Remove the messages below ``before_seq`` (0 would mean all of them to the server)."""

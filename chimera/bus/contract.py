@@ -316,6 +316,10 @@ class Bus(Protocol):
         """(first sequence, last sequence, messages) of a stream."""
         ...
 
+    async def stored_bytes(self) -> int:
+        """Bytes that all streams and buckets take on disk."""
+        ...
+
     async def purge(self, stream: str, *, before_seq: int) -> None:
         """Remove all messages of a stream below ``before_seq``. Repeating it changes nothing."""
         ...

@@ -218,3 +218,10 @@ async def test_a_purge_removes_what_is_below_and_appends_go_on(bus: Bus, unique:
         assert [(message.seq, message.data) async for message in messages] == [(4, b"3"), (5, b"4")]
     assert (await bus.append(f"{unique}.a", b"5", msg_id=f"{unique}-5", expected_last=5)).seq == 6
     assert await bus.stream_state(unique) == (4, 6, 3)
+
+
+async def test_what_is_stored_can_be_told(bus: Bus, stream: str):
+    """The bytes on disk grow by at least what was appended."""
+    before = await bus.stored_bytes()
+    await bus.append(f"{stream}.a", b"x" * 10_000, msg_id="m")
+    assert await bus.stored_bytes() >= before + 10_000
