@@ -64,6 +64,11 @@ bench *options: (_env "dev")
 chaos *options: (_env "dev")
     @{{ py }} -m tests.chaos {{ options }}
 
+# simulate a thousand histories of tasks under faults (`--seed N --trace` shows one)
+[group('work'), no-exit-message]
+simulate *options: (_env "dev")
+    @{{ py }} -m tests.simulation {{ options }}
+
 # build the wheel and the source distribution into dist/
 [group('work')]
 wheel: (_env "dev")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
@@ -24,6 +23,7 @@ from actors.scheduling.audience import Audience
 from actors.scheduling.clockwork import Clockwork
 from actors.scheduling.core import Core, Policy
 from actors.scheduling.desk import Desk
+from actors.scheduling.disk import Disk
 from actors.scheduling.figures import Figures
 from actors.scheduling.health import health_of
 from actors.scheduling.herald import Herald
@@ -93,7 +93,7 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
     Args:
         bus: Where the log is.
         policy: What the operator decides.
-        disk: A folder on the disk that holds the log, if it is on this machine.
+        disk: Where the log is, if that is on this machine.
         replicas: Copies of the log.
         guard: Knows how far the log was.
         store: Has the history, which the historian writes.
@@ -101,7 +101,7 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
     """
 
     def __init__(
-        self, *, bus: Bus, policy: Policy | None = None, disk: Path | None = None, replicas: int = 1,
+        self, *, bus: Bus, policy: Policy | None = None, disk: Disk | None = None, replicas: int = 1,
         store: Store | None = None, guard: Guard | None = None, metrics: Metrics | None = None,
     ) -> None:  # fmt: skip
         self._bus, self._policy, self._disk, self._replicas = bus, policy or Policy(), disk, replicas
@@ -338,6 +338,7 @@ class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="s
         core.letters.note()
         core.ledger.settle(clock.time())
         core.lanes.govern(core.ledger.control, clock.monotonic())
+        self._figures.lead(core)
         self._attempts = attempts = Attempts(core)
         orphans = list(core.ledger.running.values())
         for task in orphans:

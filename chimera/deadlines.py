@@ -46,6 +46,8 @@ class Deadlines:
         bucket = self._buckets.get(int(deadline * _PER_S) + 1)
         if bucket is not None:
             bucket.discard(item)
+            if not bucket:  # a set keeps the room it ever had: kilobytes for each 10 ms of a long deadline
+                bucket.clear()
 
     def close(self) -> None:
         """Forget everything."""

@@ -60,10 +60,14 @@ class HighWater:
 
     Args:
         folder: The node's data folder.
+
+    Attributes:
+        damaged: Files of ours that can't be read, so that what they said is not known any more.
     """
 
     def __init__(self, folder: Path) -> None:
         self._marks_path, self._alarms_path = folder / "high-water.json", folder / "went-back.json"
+        self.damaged = [path for path in (self._marks_path, self._alarms_path) if not _readable(path)]
         self._marks = _read(self._marks_path, Mark)
         self._saved = dict(self._marks)
         self._alarms = _read(self._alarms_path, WentBack)
@@ -133,6 +137,17 @@ def _read(path: Path, kind: type[T]) -> dict[str, T]:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, kind])
     except (OSError, msgspec.DecodeError):
         return {}
+
+
+def _readable(path: Path) -> bool:
+    """False for a file that is there and says nothing."""
+    try:
+        msgspec.json.decode(path.read_bytes())
+    except FileNotFoundError:
+        return True
+    except (OSError, msgspec.DecodeError):
+        return False
+    return True
 
 
 def _write(path: Path, value: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 import msgspec
 
@@ -14,6 +15,9 @@ from .records import Control, Dropped, Entry, Moved, New, Plan, Spec, Status, To
 
 DEAD_KEEP_S = 7 * 86_400.0
 """Dead letters are kept at least this long."""
+
+TRIM_FROM = 100
+"""Final tasks above the limit that are left to the regular housekeeping."""
 
 
 class Task(msgspec.Struct, eq=False, gc=False):
@@ -126,6 +130,14 @@ class Ledger:
             self._leave(task)
             del self.tasks[task.spec.id]
         return len(gone)
+
+    def trim(self) -> None:
+        """Drop the oldest final tasks above what is kept once they are a twentieth of it, and more than a few."""
+        excess = len(self.finished) - self.keep_finished
+        if excess > max(TRIM_FROM, self.keep_finished // 20):
+            for task in list(islice(self.finished.values(), excess)):
+                self._leave(task)
+                del self.tasks[task.spec.id]
 
     def entries(self) -> Iterator[Entry]:
         """What a log that begins here must say first, except the tasks."""

@@ -41,6 +41,7 @@ class Lane:
     tag: float = 0.0
     served: int = 0
     count: int = 0
+    levels: list[int] = field(default_factory=lambda: [0] * len(_COSTS))
 
     def head(self) -> Waiting | None:
         """The next task of the agent."""
@@ -83,6 +84,7 @@ class FairQueue:
         waiting = self._all[task] = Waiting(task, agent, level, at)
         heapq.heappush(lane.heap, (at + level * self._step_s, next(self._order), waiting))
         lane.count += 1
+        lane.levels[level] += 1
         self.levels[level] += 1
 
     def discard(self, task: str) -> bool:
@@ -91,7 +93,9 @@ class FairQueue:
         if waiting is None:
             return False
         waiting.gone = True
-        self._lanes[waiting.agent].count -= 1
+        lane = self._lanes[waiting.agent]
+        lane.count -= 1
+        lane.levels[waiting.level] -= 1
         self.levels[waiting.level] -= 1
         return True
 
@@ -118,6 +122,19 @@ class FairQueue:
         """Tasks of one agent that wait."""
         lane = self._lanes.get(agent)
         return lane.count if lane is not None else 0
+
+    def ahead(self, agent: str, level: int) -> int:
+        """Tasks of one agent that wait with the same rank or a higher one."""
+        lane = self._lanes.get(agent)
+        return sum(lane.levels[: level + 1]) if lane is not None else 0
+
+    def oldest_by_agent(self) -> dict[str, float]:
+        """When the longest waiting task of each agent was queued; reads everything, for scrapes."""
+        found: dict[str, float] = {}
+        for waiting in self._all.values():
+            if waiting.at < found.get(waiting.agent, waiting.at + 1.0):
+                found[waiting.agent] = waiting.at
+        return found
 
     def oldest(self, agent: str = "") -> float | None:
         """When the longest waiting task (of one agent) was queued; reads everything, for people's questions."""

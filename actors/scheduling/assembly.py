@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from actors.queueing.admission import Capacity
 
 from .core import Policy
+from .disk import Disk
 from .letters import LetterRules
 
 if TYPE_CHECKING:
@@ -17,14 +18,14 @@ def arguments_of(parts: Parts) -> dict[str, Any]:
     """The constructor's arguments on a node."""
     settings = parts.settings
     own = settings.scheduler
-    room = Capacity(own.queue_max, own.queue_bytes, own.disk_bytes)
+    most = settings.nats.max_file_bytes
+    room = Capacity(own.queue_max, own.queue_bytes, own.disk_bytes, min(own.disk_bytes, most // 8))
     letters = LetterRules(own.dead_age_s, own.dead_max, own.dead_bytes)
-    hold = settings.nats.max_file_bytes // 8
     return {
         "bus": parts.need("bus"),
-        "policy": Policy(room=room, keep_finished=own.keep_max, letters=letters, hold_bytes=hold),
+        "policy": Policy(room=room, keep_finished=own.keep_max, letters=letters, hold_bytes=most // 8),
         "store": parts.store,
         "guard": parts.guard,
         "metrics": parts.metrics,
-        "disk": None if settings.nats.url else settings.node.data,
+        "disk": None if settings.nats.url else Disk(settings.node.data, most),
     }

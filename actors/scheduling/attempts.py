@@ -11,7 +11,6 @@ from actors.queueing.records import Moved, pack
 from actors.queueing.retry import NEVER, NOT_BEGUN, backoff_s
 from chimera.errors import ChimeraError, TooLargeError
 from subjects.agent import Prediction
-from subjects.event import TaskStarted
 
 from .adoption import Adoption
 from .core import Core
@@ -73,10 +72,8 @@ class Attempts:
     async def _attempt(self, job: tuple[Task, int, Lane], scope: anyio.CancelScope) -> None:
         (task, attempt, lane), core = job, self._core
         spec = task.spec
-        fact = TaskStarted(id=spec.id, agent=spec.agent, attempt=attempt, at=core.clock.time())
         core.scopes[spec.id] = scope
         try:
-            core.live("started", fact)
             answer = await self._ask(task, attempt, scope)
         finally:
             lane.in_flight -= 1

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
-from pathlib import Path
 
 from actors.queueing import states
 from actors.queueing.ledger import Task
@@ -15,6 +13,7 @@ from chimera.errors import ChimeraError, RestartingError
 
 from .archive import Archive
 from .core import Core
+from .disk import Disk
 from .plans import Plans
 
 _TICK_S = 1.0
@@ -31,13 +30,12 @@ class Clockwork:
         core: Shared state.
         plans: The schedules.
         archive: Knows what the history has seen of the log.
-        disk: A folder on the disk that holds the log, if it is on this machine.
+        disk: Where the log is, if that is on this machine.
     """
 
-    def __init__(self, core: Core, plans: Plans, archive: Archive, disk: Path | None) -> None:
+    def __init__(self, core: Core, plans: Plans, archive: Archive, disk: Disk | None) -> None:
         self._core, self._plans, self._archive, self._disk = core, plans, archive, disk
         self._held, self._seen = False, 0
-        self._lag: int | None = None
         self._kept_at = 0.0
         self._offset = core.clock.time() - core.clock.monotonic()
 
@@ -59,7 +57,6 @@ class Clockwork:
         self._plans.fire(now)
         if core.policy.rescue:
             self._rescue_all()
-        core.figures.show(core, self._lag)
         for lane in core.lanes:
             if change := lane.adapted():
                 core.report(
@@ -124,11 +121,12 @@ class Clockwork:
             await core.journal.confirm()
         core.ledger.forget(core.clock.time())
         if self._disk is not None:
-            room = os.statvfs(self._disk)
-            core.disk_free = room.f_bavail * room.f_frsize
+            core.disk_free = self._disk.free()
+            with suppress(ChimeraError):
+                core.store_free = await self._disk.store_free(core.bus)
         with suppress(ChimeraError):
             seen = await self._archive.projected()
-            self._lag = None if seen is None else max(0, core.journal.last_seq - seen)
+            core.history_lag = None if seen is None else max(0, core.journal.last_seq - seen)
         if core.journal.messages > COMPACT_MESSAGES + len(core.ledger.tasks) // 4:
             try:
                 needed = await self._needed()

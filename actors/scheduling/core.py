@@ -18,7 +18,7 @@ from actors.queueing.retry import backoff_s
 from actors.queueing.stuck import Patience
 from chimera.bus.contract import Bus
 from chimera.clock import Clock
-from subjects.event import TaskEnded, TaskRetrying
+from subjects.event import TaskEnded, TaskRetrying, TaskStarted
 
 from .alarm import Alarm
 from .audience import Audience, Fact
@@ -95,6 +95,8 @@ class Core:
     waiters: dict[str, list[anyio.Event]] = field(default_factory=dict[str, list[anyio.Event]])
     ending: dict[str, Group] = field(default_factory=dict[str, Group])
     disk_free: int | None = None
+    store_free: int | None = None
+    history_lag: int | None = None
 
     def record(self, entry: Entry, then: Callable[[], None] | None = None) -> Group:
         """Make ``entry`` so, here and now; ``then`` is called when it is stored."""
@@ -113,6 +115,8 @@ class Core:
             return group
         if status.state == "scheduled" and status.tries and status.tries[-1].number == status.attempt:
             return self.journal.write(packed, lambda: self._retrying(task, status))
+        if status.state == "running":
+            return self.journal.write(packed, lambda: self._started(task, status))
         return self.journal.write(packed)
 
     def lose(self, task: Task, why: str, *, event: str = "task-lost") -> None:
@@ -167,6 +171,10 @@ class Core:
             if not waiting:
                 self.waiters.pop(task_id, None)
 
+    def _started(self, task: Task, status: Status) -> None:
+        spec = task.spec
+        self.live("started", TaskStarted(id=spec.id, agent=spec.agent, attempt=status.attempt, at=status.since))
+
     def _retrying(self, task: Task, status: Status) -> None:
         last = status.tries[-1]
         self.figures.retried(task.spec.agent, last.outcome)
@@ -179,6 +187,7 @@ class Core:
     def _ended(self, task: Task, status: Status) -> None:
         self.figures.finished(task.spec.agent, status.state)
         self.ending.pop(task.spec.id, None)
+        self.ledger.trim()
         for event in self.waiters.pop(task.spec.id, ()):
             event.set()
         state: Any = status.state

@@ -190,7 +190,9 @@ class Desk:
         lane = core.lanes.get(spec.agent, now)
         return Load(
             tasks=ledger.unfinished, bytes=ledger.unfinished_bytes, disk_free=core.disk_free,
-            ahead=ledger.queue.depth(spec.agent), out_per_s=lane.ended.per_s(now) if spec.deadline else 0.0,
+            store_free=core.store_free,
+            ahead=ledger.queue.ahead(spec.agent, spec.level) if spec.deadline else 0,
+            out_per_s=lane.throughput(now) if spec.deadline else 0.0,
             run_s=(lane.quantile(0.95) or 0.0) if spec.deadline else 0.0, draining=ledger.control.draining,
         )  # fmt: skip
 

@@ -50,6 +50,16 @@ class Lane:
         self.runs.append(run_s)
         self.aimd.sample(run_s, self.in_flight + 1)  # itself has just left
 
+    def throughput(self, now: float) -> float:
+        """Attempts per second that it can end at best: what its limits allow with today's run times; 0 = not known.
+
+        The rate of the last minute alone would be a lie about an agent that had little to do.
+        """
+        lately, allowed = self.ended.per_s(now), self.bucket.rate
+        mean = sum(self.runs) / len(self.runs) if self.runs else 0.0
+        best = max(lately, self.aimd.limit / mean) if mean > 0 else allowed if allowed > 0 else 0.0
+        return min(best, max(allowed, lately)) if allowed > 0 else best
+
     def adapted(self) -> str:
         """How the limit changed since this was asked last, and why; empty if it did not."""
         limit, before = self.aimd.limit, self.told

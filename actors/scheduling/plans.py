@@ -115,6 +115,10 @@ class Plans:
             raise BadMessageError("'every_s' must be at least 1 second")
         if message.task.id or len(message.id) > _LONGEST_ID:
             raise BadMessageError(f"leave the task's id empty, and the schedule's below {_LONGEST_ID + 1} characters")
+        if message.at and message.at < now - _GRACE_S:
+            raise BadMessageError(
+                f"'at' is {now - message.at:.0f} s ago", hint="give a Unix time in seconds that is to come"
+            )
         make_spec(message.task, now, message.id)
         plan = Plan(
             message.id, message.at or now, message.every_s, message.cron, message.zone, message.skip_missed,

@@ -23,6 +23,9 @@ from .subject import check_size, check_subject
 HIGH_WATER_BYTES = 2 * 1024 * 1024
 """Unsent bytes above which senders wait."""
 
+KNOWN_SUBJECTS = 256
+"""Subjects that were found good and are not looked at again until so many others came."""
+
 _YIELD_MASK = 63
 _ROOM_PATIENCE_S = 5.0
 
@@ -37,7 +40,7 @@ class HotPath:
         self._inbox = inbox
         self._max_payload = 1024 * 1024
         self._sends = 0
-        self._checked: str | None = None
+        self._checked: set[str] = set()
 
     @property
     def inbox(self) -> str:
@@ -74,15 +77,21 @@ class HotPath:
             raise BusDownError from error
 
     def _ready(self, subject: str, data: bytes, headers: Mapping[str, str] | None) -> WireClient:
-        if subject is not self._checked:
-            check_subject(subject)
-            self._checked = subject
+        if subject not in self._checked:
+            self._learn(subject)
         if headers or len(data) > self._max_payload:
             check_size(data, headers, self._max_payload)
         if self.client is None:
             raise BusDownError
         self._sends += 1
         return self.client
+
+    def _learn(self, subject: str) -> None:
+        """Check a subject, once for all that are sent to often: reading it costs as much as sending to it."""
+        check_subject(subject)
+        if len(self._checked) >= KNOWN_SUBJECTS:
+            self._checked.clear()
+        self._checked.add(subject)
 
     async def _breathe(self, client: WireClient) -> None:
         await anyio.lowlevel.checkpoint()

@@ -104,6 +104,10 @@ class MemoryStream:
             oldest.time if oldest else None,
         )  # fmt: skip
 
+    def size(self) -> int:
+        """Bytes of the messages."""
+        return self._sizes
+
     def purge(self, before_seq: int) -> None:
         """Remove the messages below ``before_seq``."""
         for seq in [seq for seq in self._messages if seq < before_seq]:

@@ -54,6 +54,12 @@ class StreamState(msgspec.Struct):
     first_ts: str = ""
 
 
+class AccountInfo(Answer):
+    """What the account uses."""
+
+    storage: int = 0
+
+
 class StreamInfo(Answer):
     """What is used of a stream's description."""
 
@@ -131,6 +137,10 @@ class Streams:
             config.get("max_age", 0) / _NS, config.get("max_bytes", -1), config.get("num_replicas", 1), state.messages,
             state.bytes, oldest,
         )  # fmt: skip
+
+    async def stored_bytes(self) -> int:
+        """Bytes that the account's streams take on disk."""
+        return (await self._api.call("INFO", kind=AccountInfo)).storage
 
     async def purge(self, stream: str, before_seq: int) -> None:
         """Remove the messages below ``before_seq`` (0 would mean all of them to the server)."""

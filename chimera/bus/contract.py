@@ -332,6 +332,10 @@ class Bus(Protocol):
         """A stream's limits in force and what it holds."""
         ...
 
+    async def stored_bytes(self) -> int:
+        """Bytes that all streams and buckets take on disk."""
+        ...
+
     async def purge(self, stream: str, *, before_seq: int) -> None:
         """Remove all messages of a stream below ``before_seq``. Repeating it changes nothing."""
         ...

@@ -212,6 +212,11 @@ class MemoryBus:
         await self._operate()
         return self._stream(stream).holding()
 
+    async def stored_bytes(self) -> int:
+        """Bytes that all streams hold."""
+        await self._operate()
+        return sum(stream.size() for stream in self._hub.streams.values())
+
     async def purge(self, stream: str, *, before_seq: int) -> None:
         """Remove all messages of a stream below ``before_seq``."""
         await self._operate()

@@ -154,6 +154,10 @@ class NatsBus(HotPath):
         """A stream's limits in force and what it holds."""
         return await self._streams.holding(stream)
 
+    async def stored_bytes(self) -> int:
+        """Bytes that all streams and buckets take on disk."""
+        return await self._streams.stored_bytes()
+
     async def purge(self, stream: str, *, before_seq: int) -> None:
         """Remove all messages of a stream below ``before_seq``."""
         await self._streams.purge(stream, before_seq)

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from .client import Client
 
 _VERBS = ("list", "show", "cancel", "dead", "revive", "stuck")
-_FINAL = frozenset({"succeeded", "dead", "cancelled", "expired"})
+_FINAL = frozenset({"succeeded", "dead", "cancelled", "expired", "unknown"})
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("verb", nargs="?", default="list", choices=_VERBS, help="what to do (default: list)")
-    parser.add_argument("id", nargs="?", default="", help="which task")
+    parser.add_argument("id", nargs="?", default="", help="which task, or with dead which letter")
     parser.add_argument("--state", default="", help="queued, scheduled, running, succeeded, dead, cancelled or expired")
     parser.add_argument("--agent", default="", help="of this agent only")
     parser.add_argument("--label", default="", metavar="NAME=VALUE", help="with this label only")
@@ -30,6 +30,8 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         "--follow", action="store_true", help="show what happens to tasks, or to the one named, as it happens"
     )
     parser.add_argument("--every", action="store_true", help="revive all dead tasks")
+    parser.add_argument("--changes", action="store_true", help="show every change of the task's state too")
+    parser.add_argument("--after", default="", metavar="ID", help="the rows that follow this one")
     parser.add_argument("--limit", type=int, default=50, metavar="N", help="most rows (default: 50)")
 
 
@@ -46,7 +48,7 @@ def _run(options: argparse.Namespace) -> int:
     if operation is None:  # pragma: no cover - all of them are declared
         raise BadMessageError(f"there is no operation scheduler.{name}")
     answer = with_client(load_settings(options).settings, lambda client: client.ask(operation, body))
-    if options.json or options.verb in {"show", "cancel"}:
+    if options.json or options.verb in {"show", "cancel"} or name == "letter":
         emit_json(answer)
     elif options.verb == "revive":
         note(f"{len(answer['ids'])} tasks are queued again")
@@ -87,15 +89,19 @@ def _order(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     if options.verb in {"show", "cancel"}:
         if not options.id:
             raise BadMessageError("which task?", hint=f"chimera tasks {options.verb} ID")
-        return ("task" if options.verb == "show" else "cancel"), {"id": options.id}
-    common = {"agent": options.agent, "limit": options.limit}
+        body = {"id": options.id, "changes": options.changes} if options.verb == "show" else {"id": options.id}
+        return ("task" if options.verb == "show" else "cancel"), body
+    common = {"agent": options.agent, "limit": options.limit, "label": options.label, "after": options.after}
     if options.verb == "list":
-        return "tasks", {**common, "state": options.state, "label": options.label}
+        return "tasks", {**common, "state": options.state}
     if options.verb == "stuck":
         return "stuck", {}
+    if options.verb == "dead" and options.id:
+        return "letter", {"id": options.id}
     if options.verb == "dead":
         return "dead", {**common, "reason": options.reason}
-    return "revive", {"id": options.id, "agent": options.agent, "reason": options.reason, "every": options.every}
+    which = {"id": options.id, "agent": options.agent, "reason": options.reason, "label": options.label}
+    return "revive", {**which, "every": options.every}
 
 
 def _show(page: dict[str, Any]) -> None:
@@ -106,7 +112,11 @@ def _show(page: dict[str, Any]) -> None:
     ]  # fmt: skip
     table(("task", "agent", "state", "priority", "attempt", "age s", "reason"), rows)
     if len(rows) < page["total"]:
-        note(f"{len(rows)} of {page['total']}; more with --limit")
+        note(
+            f"{len(rows)} of {page['total']}; more with --limit" + (f" or --after {page['next']}" * bool(page["next"]))
+        )
+    if page["missing"]:
+        note(page["missing"])
 
 
 COMMAND = Command(

@@ -141,6 +141,10 @@ class Metrics:
             raise ValueError(f"{name} is a histogram; it can't be read at scrape time")
         self._readings.setdefault(name, []).append(reading)
 
+    def no_longer(self, name: str, reading: Reading) -> None:
+        """Forget a reading: whoever gave it has ended, and another gives its own."""
+        self._readings[name].remove(reading)
+
     def before_scrape(self, fill: Callable[[], None]) -> None:
         """Run ``fill`` before every scrape, in a thread: for numbers that must be read from files into cells."""
         self._fills.append(fill)

@@ -53,6 +53,8 @@ class Guard:
             StartError: If the bus does not say how far they are.
         """
         self._stop = anyio.Event()
+        for path in self.marks.damaged:
+            self._tell(f"{path} can't be read: whether a stream went back before this start is not known")
         for text in self.marks.texts.values():
             self._tell(text)
         deadline = self._clock.monotonic() + _PATIENCE_S

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
@@ -82,3 +83,15 @@ def driver() -> Any:
 
 async def keep_as_it_is(_: Any) -> None:
     """No reset when a connection is given back: no session state is ever set, and it would cost a round trip."""
+
+
+async def settle_cancellations(timeout_s: float = 1.0) -> None:
+    """Let asyncpg tell the server about queries that were cancelled; it does so in tasks that it waits for nowhere.
+
+    A loop that ends before them leaves their sockets open.
+    """
+    tasks = [
+        task for task in asyncio.all_tasks() if getattr(task.get_coro(), "__qualname__", "") == "Connection._cancel"
+    ]
+    if tasks:
+        await asyncio.wait(tasks, timeout=timeout_s)

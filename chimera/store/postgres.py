@@ -16,7 +16,7 @@ from subjects.event import TaskJudged, TaskProcessed
 
 from . import _pg_statements as own
 from . import rows, statements
-from ._pg_connection import Connection
+from ._pg_connection import Connection, settle_cancellations
 from ._pg_errors import place
 from ._pg_migrations import migrate
 from ._pg_pool import PostgresPool
@@ -65,6 +65,7 @@ class PostgresStore:
         """Stop keeping, and close the connections."""
         await self._stack.aclose()
         self.pool.close()
+        await settle_cancellations()
 
     async def save_agent(self, view: AgentView) -> None:
         """Insert or replace an agent's pointers and insert its new releases."""

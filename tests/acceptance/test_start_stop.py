@@ -17,7 +17,8 @@ from tests.support.running import RunningSystem, run_command
 from .conftest import MakeSystem
 
 pytestmark = pytest.mark.slow
-FREE = ("--set", "nats.port=0", "--set", "http.ports.agent=0", "--set", "http.ports.scheduler=0")
+FREE = ("--set", "nats.port=0", "--set", "http.ports.agent=0", "--set", "http.ports.scheduler=0",
+        "--set", "http.ports.refinement=0")  # fmt: skip
 
 
 @pytest.fixture

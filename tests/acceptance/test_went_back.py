@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.running import RunningSystem
-
 from tests.acceptance.test_rebuild import scheduler, submit
+from tests.support.running import RunningSystem
 
 pytestmark = pytest.mark.slow
 

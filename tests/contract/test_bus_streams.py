@@ -233,3 +233,10 @@ async def test_a_stream_tells_what_it_keeps_and_holds(bus: Bus, unique: str):
         first = await anext(aiter(messages))
     assert (held.messages, held.bytes >= 200) == (2, True)
     assert held.oldest_at == pytest.approx(first.time, abs=0.01)
+
+
+async def test_what_is_stored_can_be_told(bus: Bus, stream: str):
+    """The bytes on disk grow by at least what was appended."""
+    before = await bus.stored_bytes()
+    await bus.append(f"{stream}.a", b"x" * 10_000, msg_id="m")
+    assert await bus.stored_bytes() >= before + 10_000

@@ -11,9 +11,14 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from actors.queueing import states
+from actors.queueing.records import Moved, New, Spec, join, pack
+from actors.scheduling.journal import stream_spec
+from actors.scheduling.projection import TaskProjection
 from chimera.bus import Bus, MemoryBus, MemoryHub, StreamSpec
+from chimera.clock import SystemClock
 from chimera.errors import UnavailableError
-from chimera.store import OutcomeFilter, Projector, Store, open_store
+from chimera.store import Follower, OutcomeFilter, Projector, Store, TaskFilter, open_store
 from chimera.wire import encode
 from subjects.event import TaskJudged, TaskProcessed
 from tests.support.postgres import PostgresServer
@@ -117,6 +122,50 @@ async def test_projections_wait_for_a_killed_database(own_postgres: PostgresServ
             assert projector.statistics.regresses == []
         async with own_postgres.connected() as other:
             assert await other.fetchval("SELECT count(*) FROM judgements") == 60
+
+
+async def test_the_history_of_tasks_waits_for_a_killed_database(own_postgres: PostgresServer):
+    """Tasks logged before, during and after an outage are in the history, each with its changes once."""
+    clock, rng = SystemClock(), random.Random(1)  # noqa: S311 - jitter
+    async with MemoryBus(MemoryHub()) as bus, open_store(own_postgres.url(), HERE) as store:
+        await bus.declare(stream_spec())
+        projection = TaskProjection(store)
+        follower = Follower(bus, store, projection, clock, rng, batch=7)
+        async with anyio.create_task_group() as group:
+            group.start_soon(follower.run)
+            for turn in range(3):
+                if turn == 1:
+                    await anyio.to_thread.run_sync(own_postgres.kill)
+                for number in range(turn * 40, turn * 40 + 40):
+                    await log_task(bus, f"t{number}")
+                if turn == 1:
+                    assert await store.check() != "ok"
+                    await anyio.to_thread.run_sync(own_postgres.start)
+            with anyio.fail_after(40):
+                while await position(store) < 120:  # noqa: ASYNC110 - the database has no event
+                    await anyio.sleep(0.05)
+            group.cancel_scope.cancel()
+        assert follower.retries > 0
+        assert follower.regresses == []
+        assert await projection.history.count(TaskFilter()) == 120
+        for name in ("t0", "t41", "t119"):
+            assert [row.state for row in await projection.history.changes(name)] == ["queued", "cancelled"]
+
+
+async def log_task(bus: Bus, name: str) -> None:
+    """One message of the log: a task is submitted and cancelled."""
+    spec = Spec(name, "a", "predict", b"\x80", 2, 0.0, 0.0, 30.0, 3, 1.0, 2.0, 300.0, 0.2, "", (), "", 60.0, 100.0)
+    queued = states.submitted(spec, 100.0)
+    entries = (New(spec, queued), Moved(name, states.cancelled(queued, 101.0)))
+    await bus.append("chimera.task.log", join([pack(entry) for entry in entries]), msg_id=name)
+
+
+async def position(store: Store) -> int:
+    """How far the log is projected; not at all while the store is away."""
+    try:
+        return await store.position("TASKS")
+    except UnavailableError:
+        return -1
 
 
 async def found(store: Store) -> list[int]:

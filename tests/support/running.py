@@ -81,7 +81,8 @@ class RunningSystem:
     def launch(self) -> None:
         """Start the process and wait for nothing."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        ports = ["--set", "nats.port=0", "--set", "http.ports.agent=0", "--set", "http.ports.scheduler=0"]
+        free = ("nats.port=0", *(f"http.ports.{role}=0" for role in ("agent", "scheduler", "refinement")))
+        ports = [part for setting in free for part in ("--set", setting)]
         command = [sys.executable, "-m", "chimera", "run", "--json", "--data-dir", str(self.data), *ports]
         with (self.folder / "stdout").open("wb") as out, (self.folder / "stderr").open("ab") as err:
             self.process = subprocess.Popen(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -86,3 +87,16 @@ async def test_no_deadline_is_no_deadline(deadline: float):
     """What is not a moment is refused before anything waits for it."""
     with pytest.raises((ValueError, OverflowError)):
         Deadlines(ManualClock()).add(deadline, Item())
+
+
+async def test_a_slot_that_was_full_and_is_empty_keeps_no_room():
+    """A thousand deadlines that were met leave a slot as small as one did: there are thousands of slots."""
+    clock = ManualClock()
+    deadlines, until = Deadlines(clock), clock.monotonic() + 30.0
+    items = [Item() for _ in range(1000)]
+    for item in items:
+        deadlines.add(until, item)
+    (slot,) = deadlines._buckets.values()  # pyright: ignore[reportPrivateUsage] - its room shows nowhere else
+    for item in items:
+        deadlines.discard(until, item)
+    assert sys.getsizeof(slot) == sys.getsizeof(set[Item]())
