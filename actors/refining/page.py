@@ -90,7 +90,7 @@ def _experiments(report: Report) -> Section:
 def _effects(experiments: Sequence[ExperimentLine]) -> Plot:
     points = [(float(number), one.effect) for number, one in enumerate(experiments, 1)]
     return Plot(
-        "Effect of each candidate on its metric", x=Axis(label="experiment, in the table's order"),
+        "Effect of each candidate on its metric", x=Axis(label="experiment, in the table's order", zero=True),
         y=Axis(label="candidate minus live", zero=True), series=[Series("effect", points, kind="dots")],
     )  # fmt: skip
 
@@ -119,7 +119,7 @@ def _plain(found: dict[str, Any]) -> list[tuple[str, str | float | None]]:
 
 def _capacity(report: Report) -> Section:
     one = report.capacity
-    used = "unknown" if one.utilization is None else f"{one.utilization:.1%}"
+    used = "unknown" if one.utilization is None else f"{one.utilization:.2%}"
     return Section("Capacity", [
         f"{one.workers_now} workers now, {used} used on average; {one.workers_advised} advised.", f"{one.because}.",
     ])  # fmt: skip
