@@ -57,7 +57,8 @@ class TuneData:
     @staticmethod
     def round_of(id_: str, at: float, tasks: Sequence[Recorded]) -> RoundBegun:
         """The entry that begins a round on these tasks."""
+        judged = [task.judged_seq for task in tasks]
         return RoundBegun(
             id=id_, at=at, first=min(task.seq for task in tasks), last=max(task.seq for task in tasks),
-            events=max(task.judged_seq for task in tasks), tasks=len(tasks), digest=digest_of(tasks),
+            heard=min(judged), events=max(judged), tasks=len(tasks), digest=digest_of(tasks),
         )  # fmt: skip

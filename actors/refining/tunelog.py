@@ -26,7 +26,7 @@ class Started(msgspec.Struct, frozen=True, kw_only=True, tag="tune-started"):
 
 
 class RoundBegun(msgspec.Struct, frozen=True, kw_only=True, tag="tune-round"):
-    """A search over one set of tasks begins: those recorded from ``first`` to ``last`` and judged up to ``events``.
+    """A search over one set of tasks begins: recorded from ``first`` to ``last``, judged from ``heard`` to ``events``.
 
     ``digest`` is of their ids, so that a restart can tell whether it found the same ones again.
     """
@@ -35,6 +35,7 @@ class RoundBegun(msgspec.Struct, frozen=True, kw_only=True, tag="tune-round"):
     at: float
     first: int
     last: int
+    heard: int
     events: int
     tasks: int
     digest: str

@@ -74,6 +74,17 @@ class Tuner:
         for fold in self.book.running():
             self._begin(fold)
 
+    def oldest(self) -> tuple[int, int] | None:
+        """The outcome and the judgement behind which all lies that the tunes under way work on; ``None`` without any.
+
+        Whoever reads the streams again after a restart begins there or earlier.
+        """
+        begun = [fold.round.begun for fold in self.book.running() if fold.rounds]
+        if not begun:
+            return None
+        first, heard = min(one.first for one in begun), min(one.heard for one in begun)
+        return max(0, first - 1), max(0, heard - 1)
+
     # -- what is asked for ---------------------------------------------------------------------------------------------
 
     async def auto_tune(self, message: AutoTune) -> Tune:

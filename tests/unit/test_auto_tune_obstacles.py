@@ -158,6 +158,7 @@ async def test_a_round_whose_tasks_are_gone_is_given_up():
     life = Life(world, FakeGate(world), log)
     await life.live(lambda tuner: tuner.auto_tune(request()))
     assert life.crashed
+    assert life.tuner.oldest() is not None
     world.recorder = type(world.recorder)()
     world.record(600)
     log.left = None
