@@ -53,6 +53,17 @@ class Ring:
         for before, now in zip(old, (self._count, self._sum, self._most), strict=True):
             now[:, : before.shape[1]] = before
 
+    def parts(self, width: int) -> tuple[Floats, Floats, Floats]:
+        """Copies of count, sum and largest of the first ``width`` series, shape (steps, width): detached from it."""
+        return self._count[:, :width].astype(np.float64), self._sum[:, :width].copy(), self._most[:, :width].copy()
+
+    def restore(self, head: int, parts: tuple[Floats, Floats, Floats]) -> None:
+        """Hold what ``parts`` gave of a ring with as many steps, of which ``head`` was the newest."""
+        width = parts[0].shape[1]
+        self.hold(width)
+        self._count[:, :width], self._sum[:, :width], self._most[:, :width] = parts
+        self.head = head
+
     def move(self, head: int) -> None:
         """Let ``head`` be the newest step; the rows of steps that begin are cleared. Going back does nothing."""
         first = head - self.steps + 1 if self.head < 0 else max(self.head + 1, head - self.steps + 1)

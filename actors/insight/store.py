@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -17,6 +17,7 @@ Reason = Literal["malformed", "late", "future", "too-many-series"]
 """Why a point is not counted: not a number or out of bounds; older than ``late_s`` behind the newest; ahead of now;
 from a series beyond ``most_series``."""
 
+REASONS: tuple[Reason, ...] = get_args(Reason)
 LARGEST = 1e15
 """A value beyond this, either way, is malformed: sums of squares must stay finite."""
 
@@ -59,6 +60,26 @@ class Closed:
     at: float
     mean: Floats
     count: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class RingImage:
+    """A ring's newest step, and count, sum and largest value, each of shape (steps, series)."""
+
+    head: int
+    parts: tuple[Floats, Floats, Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """All that a store holds, detached from it."""
+
+    names: list[str]
+    newest: float
+    accepted: int
+    rejected: dict[str, int]
+    minutes: RingImage
+    hours: RingImage
 
 
 class SeriesStore:
@@ -143,6 +164,39 @@ class SeriesStore:
             ring.add_many((at // ring.step_s).astype(np.int64), numbers, values)
         self.accepted += at.size
         return int(at.size)
+
+    def reach(self, at: float) -> None:
+        """Let the newest time be at least ``at``, which ``why_not`` has let pass."""
+        self._reach(at)
+
+    def put_many(self, numbers: Integers, at: Floats, values: Floats) -> None:
+        """Count points that were checked one by one with ``why_not``, ``register`` and ``reach``; shapes (n,)."""
+        for ring in (self._minutes, self._hours):
+            ring.add_many((at // ring.step_s).astype(np.int64), numbers, values)
+        self.accepted += at.size
+
+    def image(self) -> Image:
+        """A copy of everything, detached: what a restart continues from."""
+        width = len(self._index)
+        rings = [RingImage(ring.head, ring.parts(width)) for ring in (self._minutes, self._hours)]
+        return Image(
+            self.names, self.newest, self.accepted, {str(k): n for k, n in self.rejected.items()}, rings[0], rings[1]
+        )
+
+    @property
+    def given_until(self) -> float:
+        """Unix time up to which ``closed`` has given the minutes."""
+        return (self._given + 1) * float(MINUTE)
+
+    def restore(self, image: Image) -> None:
+        """Hold what ``image`` of a store of the same size held; ``closed`` then gives all kept minutes once more."""
+        for name in image.names:
+            self.register(name)
+        self.newest, self.accepted = image.newest, image.accepted
+        self.rejected = Counter({reason: image.rejected.get(reason, 0) for reason in REASONS})
+        self._minutes.restore(image.minutes.head, image.minutes.parts)
+        self._hours.restore(image.hours.head, image.hours.parts)
+        self._given = -1
 
     def _sift(self, numbers: Integers, at: Floats, values: Floats, now: float) -> Flags:
         known = (numbers >= 0) & (numbers < len(self._index))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from subjects.insight import Anomaly
 
@@ -12,6 +13,14 @@ from .intake import ERROR, LOAD, agent_of, series_of
 from .store import Closed, SeriesStore
 
 MOST_KEPT = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A closed minute and the names of its series."""
+
+    names: list[str]
+    minute: Closed
 
 
 class Watch:
@@ -35,15 +44,27 @@ class Watch:
     def step(self, most_minutes: int = 60) -> list[Anomaly]:
         """Look at up to ``most_minutes`` newly closed minutes; returns what is new, oldest first.
 
-        Costs about 30 microseconds per series and minute; call it until ``behind`` is false, in a worker thread where
-        there are many series.
+        ``due``, ``look`` and ``keep`` are its parts, for those whose store changes while a thread looks.
         """
-        found: list[Anomaly] = []
-        for _, minute in zip(range(most_minutes), self._store.closed(), strict=False):
-            found += self._minute(minute)
-            self.minutes += 1
-        self._kept.extend(found)
+        found = self.look(self.due(most_minutes))
+        self.keep(found)
         return found
+
+    def due(self, most_minutes: int = 60) -> list[Due]:
+        """Up to ``most_minutes`` newly closed minutes, detached from the store. Cheap: call it where that lives."""
+        taken = zip(range(most_minutes), self._store.closed(), strict=False)
+        return [Due(self._store.names, minute) for _, minute in taken]
+
+    def look(self, due: list[Due]) -> list[Anomaly]:
+        """The anomalies of those minutes, oldest first. Fit for a worker thread: touches the detectors only.
+
+        Costs about 30 microseconds per series and minute.
+        """
+        return [anomaly for each in due for anomaly in self._minute(each)]
+
+    def keep(self, found: list[Anomaly]) -> None:
+        """Add to what ``anomalies`` gives."""
+        self._kept.extend(found)
 
     def anomalies(self, *, agent: str = "", since: float = 0.0, limit: int = 100) -> list[Anomaly]:
         """The last anomalies, newest first."""
@@ -54,8 +75,10 @@ class Watch:
         """How far out every series is now, in sigmas."""
         return {name: detector.score for name, detector in self._detectors.items()}
 
-    def _minute(self, minute: Closed) -> Iterable[Anomaly]:
-        for name, mean, count in zip(self._store.names, minute.mean.tolist(), minute.count.tolist(), strict=True):
+    def _minute(self, due: Due) -> Iterable[Anomaly]:
+        self.minutes += 1
+        minute = due.minute
+        for name, mean, count in zip(due.names, minute.mean.tolist(), minute.count.tolist(), strict=True):
             yield from self._detector(name).update(minute.at, mean)
             load = series_of(agent_of(name), LOAD)
             if name.endswith("/" + ERROR) and (count or load in self._detectors):

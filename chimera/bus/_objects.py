@@ -16,7 +16,7 @@ import anyio
 import msgspec
 
 from chimera.clock import Clock
-from chimera.errors import BadMessageError, DeadlineError, UnavailableError
+from chimera.errors import BadMessageError, CorruptError, DeadlineError, UnavailableError
 
 from ._api import Api
 from ._reading import Reading
@@ -94,7 +94,7 @@ class NatsObjects:
 
         Raises:
             DeadlineError: If it takes longer than ``DEADLINE_S``.
-            UnavailableError: If the bytes are not those that were stored.
+            CorruptError: If the bytes are not those that were stored.
         """
         info = await self._info(name)
         if info is None or info.deleted:
@@ -111,7 +111,7 @@ class NatsObjects:
             return None  # it was deleted while we read
         if after.nuid != info.nuid:
             return await self.get(name)
-        raise UnavailableError(f"the object {name} is damaged: its digest is not {info.digest}")
+        raise CorruptError(f"the object {name} is damaged: its digest is not {info.digest}")
 
     async def names(self) -> list[str]:
         """What there is, sorted."""

@@ -201,7 +201,11 @@ class Objects(Protocol):
         ...
 
     async def get(self, name: str) -> bytes | None:
-        """The bytes, or ``None``. Bounded by the bus's own deadline."""
+        """The bytes, or ``None``. Bounded by the bus's own deadline.
+
+        Raises:
+            CorruptError: If the bytes are not those that were stored.
+        """
         ...
 
     async def names(self) -> list[str]:

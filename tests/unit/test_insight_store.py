@@ -32,6 +32,7 @@ def test_a_redelivered_record_counts_once():
     assert intake.task("KPI", 7, record(), now=NOW)
     assert not intake.task("KPI", 7, record(), now=NOW)
     assert intake.repeated == 1
+    intake.flush()
     assert intake.store.accepted == 5
 
 
