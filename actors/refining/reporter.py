@@ -15,7 +15,7 @@ from actors.queueing.littles import desired_workers
 from chimera import __version__
 from chimera.clock import Clock
 from chimera.errors import ChimeraError
-from chimera.store.contract import Store, Tally
+from chimera.store.contract import Tally
 from subjects.agent import CheckHealth, Health
 from subjects.experiment import Experiment, ExperimentList, Experiments
 from subjects.insight import AnomalyList, GetAnomalies, GetPatterns, PatternList
@@ -63,18 +63,15 @@ class Reporter:
     """Makes reports.
 
     Args:
-        store: Has the outcomes.
-        windows: Reads windows of them.
+        windows: Reads what was recorded.
         baselines: Compares with the stored baseline.
         sources: The other parts.
         clock: Time.
         node: Name of this node.
     """
 
-    def __init__(
-        self, *, store: Store, windows: Windows, baselines: Baselines, sources: Sources, clock: Clock, node: str
-    ) -> None:
-        self._store, self._windows, self._baselines = store, windows, baselines
+    def __init__(self, *, windows: Windows, baselines: Baselines, sources: Sources, clock: Clock, node: str) -> None:
+        self._windows, self._baselines = windows, baselines
         self._sources, self._clock, self._node = sources, clock, node
 
     async def daily(self, message: DailyReport) -> Report:
@@ -97,9 +94,9 @@ class Reporter:
         now = self._clock.time()
         until = min(until, now) if until else now
         since = until - HOURS[period] * HOUR_S
-        window = await self._windows.read(since, until)
+        window = await self._windows.read(since, until, HOURS[period])
         summaries = await anyio.to_thread.run_sync(window.summaries)
-        hours = await self._hours(period, window)
+        hours = await anyio.to_thread.run_sync(_hours, window)
         listed = self._sources.experiments(Experiments(limit=1000))
         experiments = [one for one in listed.experiments if _overlaps(one.started_at, one.ended_at, since, until)]
         tunes = self._sources.tunes()
@@ -119,13 +116,6 @@ class Reporter:
             anomalies=[one for one in anomalies.anomalies if one.at < until],
             accuracy=anomalies.accuracy,
         )  # fmt: skip
-
-    async def _hours(self, period: Period, window: Window) -> list[Hour]:
-        """Counts are the store's, exact; percentiles are those of the tasks that were looked at."""
-        begins = [window.since + number * HOUR_S for number in range(HOURS[period])]
-        tallies = [await self._store.tally(begin, begin + HOUR_S) for begin in begins]
-        latencies = await anyio.to_thread.run_sync(_latencies, window, len(begins))
-        return [_hour(*row) for row in zip(begins, tallies, latencies, strict=True)]
 
     async def _capacity(self, window: Window, hours: Sequence[Hour]) -> CapacityAdvice:
         workers = await self._workers()
@@ -158,6 +148,13 @@ class Reporter:
 
 def _figures(summaries: dict[str, Summary]) -> list[Any]:
     return [summary.figures for _, summary in sorted(summaries.items())]
+
+
+def _hours(window: Window) -> list[Hour]:
+    """Counts are the store's, exact; percentiles are those of the tasks that were looked at."""
+    begins = [window.since + number * HOUR_S for number in range(len(window.parts))]
+    rows = zip(begins, window.parts, _latencies(window, len(begins)), strict=True)
+    return [_hour(*row) for row in rows]
 
 
 def _latencies(window: Window, count: int) -> list[list[float]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, replace
 
 import anyio.to_thread
 import msgspec
@@ -22,10 +23,14 @@ _PAGE = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A window of recorded tasks, by agent. Counts are exact; ``samples`` may hold every nth task only."""
+    """A window of recorded tasks, by agent. Counts are exact; ``samples`` may hold every nth task only.
+
+    ``parts`` are the tallies of equal parts of it, in order; ``tallies`` those of the whole.
+    """
 
     since: float
     until: float
+    parts: list[list[Tally]]
     tallies: dict[str, Tally]
     samples: dict[str, Sample]
 
@@ -49,23 +54,37 @@ class Windows:
     def __init__(self, store: Store, most: int = MOST_ROWS) -> None:
         self._store, self._most = store, most
 
-    async def read(self, since: float, until: float) -> Window:
-        """The tasks that ended at or after ``since`` and before ``until``."""
-        tallies = {tally.agent: tally for tally in await self._store.tally(since, until)}
+    async def read(self, since: float, until: float, parts: int = 1) -> Window:
+        """The tasks that ended at or after ``since`` and before ``until``, also counted by so many equal parts."""
+        counted = [await self._store.tally(begin, end) for begin, end in _pairs(since, until, parts)]
+        tallies = _merge(counted)
         total = sum(tally.tasks for tally in tallies.values())
         stride = max(1, math.ceil(total / self._most))
         pages = max(1, math.ceil(total / stride / _PAGE))
-        edges = [since + (until - since) * page / pages for page in range(pages)] + [until]
         found: list[Measured] = []
-        for begin, end in itertools.pairwise(edges):
+        for begin, end in _pairs(since, until, pages):
             where = MeasureFilter(since=begin, until=end, stride=stride, limit=self._most)
             found += await self._store.measured(where)
         samples = await anyio.to_thread.run_sync(_samples, found, since, until)
-        return Window(since, until, tallies, {agent: _weighed(each, tallies) for agent, each in samples.items()})
+        weighed = {agent: _weighed(each, tallies) for agent, each in samples.items()}
+        return Window(since, until, counted, tallies, weighed)
 
     async def summaries(self, since: float, until: float) -> dict[str, Summary]:
         """Figures by agent, with their errors."""
         return await anyio.to_thread.run_sync((await self.read(since, until)).summaries)
+
+
+def _pairs(since: float, until: float, count: int) -> Iterator[tuple[float, float]]:
+    """Begin and end of each of ``count`` equal parts."""
+    return itertools.pairwise([*(since + (until - since) * part / count for part in range(count)), until])
+
+
+def _merge(parts: list[list[Tally]]) -> dict[str, Tally]:
+    """The tallies of all parts together, by agent's name."""
+    rows: defaultdict[str, list[tuple[float, ...]]] = defaultdict(list)
+    for tally in itertools.chain.from_iterable(parts):
+        rows[tally.agent].append(astuple(tally)[1:])
+    return {agent: Tally(agent, *map(sum, zip(*rows[agent], strict=True))) for agent in sorted(rows)}
 
 
 def _samples(found: list[Measured], since: float, until: float) -> dict[str, Sample]:

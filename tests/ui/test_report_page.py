@@ -47,9 +47,7 @@ async def recorded(folder: Path) -> AsyncGenerator[Reporter]:
         baselines = Baselines(bus=bus, windows=windows, clock=clock, report=lambda *_, **__: None)
         await baselines.update(UpdateBaseline(window_s=86_400.0, note="a test"))
         held = [experiment("e-2", effect=0.04), experiment("e-1", verdict="roll-back", effect=-0.11, at=NOW - 5000)]
-        yield Reporter(
-            store=store, windows=windows, baselines=baselines, sources=sources(held), clock=clock, node="test-node"
-        )
+        yield Reporter(windows=windows, baselines=baselines, sources=sources(held), clock=clock, node="test-node")
 
 
 @asynccontextmanager

@@ -42,9 +42,7 @@ def reporter(bus: MemoryBus, store: Store, parts: Sources | None = None) -> tupl
     """The part under test, and the baselines it compares with."""
     clock, windows = ManualClock(), Windows(store)
     baselines = Baselines(bus=bus, windows=windows, clock=clock, report=lambda *_, **__: None)
-    made = Reporter(
-        store=store, windows=windows, baselines=baselines, sources=parts or sources(), clock=clock, node="n"
-    )
+    made = Reporter(windows=windows, baselines=baselines, sources=parts or sources(), clock=clock, node="n")
     return made, baselines
 
 
