@@ -7,7 +7,7 @@ Rows are independent histories, columns the messages, pairs or blocks in order. 
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,14 @@ from scipy.special import betainc, betaln
 from . import betting, ratio, twobytwo, wins
 
 Array: TypeAlias = NDArray[np.float64]
+Numbers: TypeAlias = NDArray[Any]
 
 _LARGEST = 700.0
 _BATCH = 200_000
 """Numbers folded at once: what fits into a processor's cache."""
 
 
-def wins_path(won: Array, lost: Array) -> Array:
+def wins_path(won: Numbers, lost: Numbers) -> Array:
     """``log_e_wins`` of running counts of wins and of losses, of any shape."""
     prior = wins.PRIOR
     with np.errstate(divide="ignore"):
@@ -32,7 +33,7 @@ def wins_path(won: Array, lost: Array) -> Array:
     return np.where(won + lost == 0, 0.0, path)
 
 
-def two_by_two_path(live: Array, tried: Array, live_size: Array, tried_size: Array) -> Array:
+def two_by_two_path(live: Numbers, tried: Numbers, live_size: Numbers, tried_size: Numbers) -> Array:
     """``TwoByTwo.log_e`` after every block.
 
     Args:
@@ -48,14 +49,14 @@ def two_by_two_path(live: Array, tried: Array, live_size: Array, tried_size: Arr
     return np.cumsum(np.where(b > a, gain, 0.0), axis=-1)
 
 
-def _estimates(good: Array, size: Array) -> Array:
+def _estimates(good: Numbers, size: Numbers) -> Array:
     """What was believed before each block."""
     before = np.cumsum(good, axis=-1) - good
     count = np.cumsum(size, axis=-1) - size
     return (before + twobytwo.PRIOR) / (count + 2.0 * twobytwo.PRIOR)
 
 
-def bets_path(values: Array, low: float, high: float, null: float) -> Array:
+def bets_path(values: Numbers, low: float, high: float, null: float) -> Array:
     """``Bets.log_e`` after every number, (runs, numbers); beyond e^700 it stays there."""
     sizes = betting.Bets(low, high, null).bets
     path = np.empty_like(values, dtype=np.float64)
@@ -70,7 +71,7 @@ def bets_path(values: Array, low: float, high: float, null: float) -> Array:
     return path
 
 
-def ratio_path(tried: Array, share: float) -> Array:
+def ratio_path(tried: Numbers, share: float) -> Array:
     """Logarithm of ``SampleRatio.e_value`` after every message; ``tried`` is 1 for the candidate's, else 0."""
     a, b = ratio.CONCENTRATION * share, ratio.CONCENTRATION * (1.0 - share)
     count = np.cumsum(tried, axis=-1)

@@ -1,0 +1,46 @@
+"""How long a message takes in each comparison."""
+
+from __future__ import annotations
+
+import random
+import time
+
+from actors.gating.comparisons import compare
+from actors.gating.records import Row
+from subjects.experiment import Metric, Mode
+
+MEAN = Metric(name="score_error", kind="mean", better="lower")
+QUANTILE = Metric(name="run_ms", kind="quantile", better="lower")
+_CASES: tuple[tuple[Metric, float, Mode, str], ...] = (
+    (Metric(name="correct"), 0.0, "replay", ""),
+    (Metric(name="correct"), 0.0, "split", ""),
+    (Metric(name="failed", better="lower"), 0.01, "replay", ""),
+    (Metric(name="failed", better="lower"), 0.01, "split", ""),
+    (MEAN, 0.0, "split", "input_bytes"),
+    (QUANTILE, 0.0, "split", ""),
+)
+
+
+def rows(stage: Mode, count: int) -> list[Row]:
+    """Messages with numbers of 0 and 1."""
+    rng = random.Random(1)  # noqa: S311 - a simulation
+    drawn = [(float(rng.random() < 0.7), float(rng.random() < 0.7), rng.random() < 0.5) for _ in range(count)]
+    if stage != "split":
+        return [Row(1, [live], [tried], 1.0) for live, tried, _ in drawn]
+    return [Row(1, [], [tried], 1.0) if there else Row(0, [live], [], 1.0) for live, tried, there in drawn]
+
+
+def speeds(count: int = 10_000) -> list[tuple[str, float, float]]:
+    """(test and stage, microseconds to fold a message, microseconds to look at the evidence)."""
+    found: list[tuple[str, float, float]] = []
+    for metric, bound, stage, covariate in _CASES:
+        comparison, messages = compare(metric, bound, 0.025, stage, covariate), rows(stage, count)
+        began = time.perf_counter()
+        comparison.add(messages, 0)
+        folded = time.perf_counter()
+        for _ in range(100):
+            comparison.evidence()
+        looked = time.perf_counter()
+        name = f"{comparison.evidence().test}, {stage}"
+        found.append((name, (folded - began) / count * 1e6, (looked - folded) / 100 * 1e6))
+    return found
