@@ -28,7 +28,9 @@ class NodeSettings:
     """This node."""
 
     name: str = setting("", Text(token=True), "name of this node on the bus; empty = made from the host's name")
-    roles: tuple[str, ...] = setting(("agent", "scheduler", "refinement", "bridge"), Names(ROLES), "what this node hosts")
+    roles: tuple[str, ...] = setting(
+        ("agent", "scheduler", "refinement", "bridge"), Names(ROLES), "what this node hosts"
+    )
     data_dir: str = setting(
         "",
         Text(what="a folder"),
