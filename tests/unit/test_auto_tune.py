@@ -85,12 +85,12 @@ async def test_what_the_gate_discards_does_not_go_live_and_is_not_tried_twice():
 async def test_killed_at_any_entry_it_comes_to_the_same(*, stored: bool):
     """Whichever entry the process dies at, before or after it was stored: same points, same values, same release."""
     world = World(tasks=400)
-    wanted, log = await tuned(world, FakeGate(world), request(budget={"trials": 10}))
+    wanted, log = await tuned(world, FakeGate(world), request(budget={"trials": 6}))
     assert wanted.promoted, "the plain run must hold everything that a kill may hit"
     for place in range(len(log.data)):
         world = World(tasks=400)
         gate = FakeGate(world)
-        found, again = await tuned(world, gate, request(budget={"trials": 10}), CrashingLog(place, stored=stored))
+        found, again = await tuned(world, gate, request(budget={"trials": 6}), CrashingLog(place, stored=stored))
         assert points(again) == points(log), place
         assert outcome(found) == outcome(wanted), place
         told = [entry.event.number for entry in again.entries if isinstance(entry, Tried) and entry.event.at]

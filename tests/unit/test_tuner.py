@@ -44,7 +44,7 @@ async def test_settings_are_kept_and_hold_for_tunes_that_name_no_algorithm():
 
 
 async def test_the_status_of_an_agent_is_what_was_measured():
-    """Trials, best, start, the last decision and the percentiles of proposals; nothing of an agent that was not tuned."""
+    """Trials, best, start, last decision, percentiles of proposals; nothing of an agent that was not tuned."""
     world = World()
     life = life_of(world)
     await life.live(lambda tuner: tuner.auto_tune(request()))
