@@ -19,7 +19,7 @@ from chimera.store.contract import Tally
 from subjects.agent import CheckHealth, Health
 from subjects.experiment import Experiment, ExperimentList, Experiments
 from subjects.insight import AnomalyList, GetAnomalies, GetPatterns, PatternList
-from subjects.optimizer import Tune
+from subjects.optimizer import GetStatus, OptimizationStatus, Tune
 from subjects.report import CapacityAdvice, DailyReport, ExperimentLine, GetReport, Hour, Report, WeeklyReport
 
 from .baselines import Baselines
@@ -42,7 +42,7 @@ class Sources:
 
     Attributes:
         experiments: Lists experiments and the error budget.
-        tunes: Auto-tunes, newest first.
+        tunes: Lists auto-tunes.
         patterns: Finds patterns.
         anomalies: Finds anomalies.
         health: Asks the agent actor how it does.
@@ -50,8 +50,8 @@ class Sources:
         cost: Costs, ``None`` if nobody counts them.
     """
 
-    experiments: Callable[[Experiments], ExperimentList]
-    tunes: Callable[[], Sequence[Tune]]
+    experiments: Callable[[Experiments], Awaitable[ExperimentList]]
+    tunes: Callable[[GetStatus], Awaitable[OptimizationStatus]]
     patterns: Callable[[GetPatterns], Awaitable[PatternList]]
     anomalies: Callable[[GetAnomalies], Awaitable[AnomalyList]]
     health: Callable[[CheckHealth], Awaitable[Health]]
@@ -97,9 +97,9 @@ class Reporter:
         window = await self._windows.read(since, until, HOURS[period])
         summaries = await anyio.to_thread.run_sync(window.summaries)
         hours = await anyio.to_thread.run_sync(_hours, window)
-        listed = self._sources.experiments(Experiments(limit=1000))
+        listed = await self._sources.experiments(Experiments(limit=1000))
         experiments = [one for one in listed.experiments if _overlaps(one.started_at, one.ended_at, since, until)]
-        tunes = self._sources.tunes()
+        tunes = (await self._sources.tunes(GetStatus())).tunes
         patterns = await self._sources.patterns(GetPatterns())
         anomalies = await self._sources.anomalies(GetAnomalies(since=since))
         return Report(
@@ -202,9 +202,9 @@ def _line(experiment: Experiment) -> ExperimentLine:
 
 
 def _tune(tune: Tune) -> dict[str, Any]:
-    """An auto-tune without its trials' genomes."""
+    """An auto-tune without its trials' genomes; their number and the best are told only if the list has them."""
     found = msgspec.structs.asdict(tune)
     kept = ("id", "agent", "state", "algorithm", "metric", "started_at", "ended_at", "start_value", "promoted",
             "used_replayed", "used_harmed", "improvement", "reason")  # fmt: skip
     best = tune.best.value if tune.best else None
-    return {name: found[name] for name in kept} | {"trials": len(tune.trials), "best": best}
+    return {name: found[name] for name in kept} | {"trials": len(tune.trials) or None, "best": best}

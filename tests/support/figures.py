@@ -23,6 +23,7 @@ from subjects.experiment import (
     Variant,
 )
 from subjects.insight import Accuracy, Anomaly, AnomalyList, GetAnomalies, GetPatterns, Pattern, PatternList
+from subjects.optimizer import GetStatus, OptimizationStatus, Settings, Tune, TuneBudget
 
 NOW = 1_800_000_000.0
 """Where ``chimera.testing.ManualClock`` begins."""
@@ -81,7 +82,7 @@ def experiment(
 def sources(experiments: Sequence[Experiment] = (), *, workers: int = 2) -> Sources:
     """What the other parts would say."""
 
-    def listed(_message: Experiments) -> ExperimentList:
+    async def listed(_message: Experiments) -> ExperimentList:
         return ExperimentList(experiments=list(experiments), budget=BUDGET)
 
     async def patterns(_message: GetPatterns) -> PatternList:
@@ -98,4 +99,13 @@ def sources(experiments: Sequence[Experiment] = (), *, workers: int = 2) -> Sour
         return Health(status="pass", node="n", version="1", uptime_s=1.0, agents=["sentiment"], in_flight=0,
                       workers=workers, checks={})  # fmt: skip
 
-    return Sources(experiments=listed, tunes=list, patterns=patterns, anomalies=anomalies, health=health)
+    async def tunes(_message: GetStatus) -> OptimizationStatus:
+        ran = Tune(
+            id="t-1", agent="sentiment", state="converged", algorithm="bayesian", threshold=0.001, step="done",
+            metric="correct", started_at=NOW - 9000, ended_at=NOW - 4000, trials=[], best=None, start_value=0.6,
+            experiments=["e-2"], promoted=[2], budget=TuneBudget(), used_replayed=900, used_harmed=3, improvement=0.04,
+            reason="it got no better",
+        )  # fmt: skip
+        return OptimizationStatus(settings=Settings(), agents=[], tunes=[ran])
+
+    return Sources(experiments=listed, tunes=tunes, patterns=patterns, anomalies=anomalies, health=health)

@@ -139,6 +139,8 @@ async def test_experiments_budget_and_findings_are_the_others_own(bus: MemoryBus
     assert lines == [("e-3", 2, -0.1), ("e-2", 2, 0.04)]
     assert (report.promotions, report.rollbacks, report.budget, report.accuracy) == (1, 1, BUDGET, ACCURACY)
     assert len(report.patterns) == len(report.anomalies) == 1
+    [tune] = report.tunes
+    assert (tune["id"], tune["state"], tune["promoted"], tune["trials"]) == ("t-1", "converged", [2], None)
     assert (await made.weekly(WeeklyReport())).promotions == 2
 
 
@@ -167,7 +169,7 @@ async def test_the_page_shows_the_report(bus: MemoryBus, store: Store):
         "Daily report", "65 tasks, 5 of them failed", "Tasks and errors per hour", "Latency of answered tasks",
         "Effect of each candidate", "e-2", "more answers are right", "1 promotions and 0 rollbacks", "0.0123",
         "it rises by 2 ms an hour", "far above &lt;what&gt; was expected", "Evolution: no data.", "Cost: no data.",
-        "recall 80%", "Little",
+        "recall 80%", "Little", "it got no better",
     )  # fmt: skip
     assert figures_of(page, wanted) == []
     assert page.count("<svg") == 3
