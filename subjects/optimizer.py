@@ -100,7 +100,9 @@ class Tune(Reply, frozen=True, kw_only=True):
 class AutoTune(Request[Tune], frozen=True, kw_only=True):
     """Start the closed loop: propose, replay, gate, promote or discard, again, until converged or told to stop.
 
-    One per agent at a time: a second request gives the running one back. ``plan`` is that of each experiment.
+    One per agent at a time: a second request gives the running one back. ``plan`` is that of each experiment; where
+    it names no primary metric, that is ``metric``. ``parameters`` are the genes to search; empty for all, or for all
+    but the vectors where they are more than twenty.
     """
 
     agent: Token = "sentiment"
@@ -332,7 +334,8 @@ PROPOSE = Operation(
 )  # fmt: skip
 AUTO_TUNE = Operation(
     "optimizer", "auto_tune", AutoTune, Tune, Port.REFINEMENT, "Start the closed loop on an agent",
-    http=(Http("POST", "/api/optimization/auto-tune", status=202),), timeout_s=30.0, errors=("no-agent", "conflict"),
+    http=(Http("POST", "/api/optimization/auto-tune", status=202),), timeout_s=30.0,
+    errors=("no-agent", "conflict", "bad-genome"),
     example=_AGENT,
 )  # fmt: skip
 TUNE = Operation(

@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import anyio
-import msgspec
 
 from actors.tuning import Failed, Told
 from actors.tuning import Trial as StudyTrial
 from chimera.clock import Clock
 from chimera.errors import (
     ChimeraError,
-    ConflictError,
-    DeadlineError,
-    NoExperimentError,
-    OverloadedError,
-    UnavailableError,
 )
-from subjects.agent import AgentView, ShowAgent
-from subjects.experiment import CORRECT, CreateExperiment, Experiment, Mode, Plan, StopExperiment
-from subjects.optimizer import AutoTune, TuneState
+from subjects.optimizer import TuneState
 
 from .racing import gain, half_width, known
 from .recorded import Recorder
-from .replaying import Measured, Replayer, patient
+from .replaying import Measured, Replayer
 from .tunedata import NEEDED, TuneData
-from .tunelog import Considered, Ended, Gated, Judged, Replayed, Tried, TuneEntry
+from .tunegate import Gate, Passage
+from .tunelog import Considered, Ended, Gated, Replayed, Tried, TuneEntry
 from .tuneround import watched
 from .tunestate import TuneFold, guard_names
 
@@ -38,33 +31,8 @@ CLEAR = 2.0
 FIRST = -1
 """Stands for the genome that was live when the tune began."""
 
-BY = "optimizer"
 _LOOK_S, _FIND_S = 0.5, 30.0
 T = TypeVar("T")
-
-
-class Viewed(Protocol):
-    """Something that shows itself as an experiment."""
-
-    def view(self) -> Experiment:
-        """It as it stands."""
-        ...
-
-
-class Gate(Protocol):
-    """Through which alone a point becomes the live release."""
-
-    async def create(self, message: CreateExperiment) -> Experiment:
-        """Begin an experiment, or give the one of that id."""
-        ...
-
-    async def stop(self, message: StopExperiment) -> Experiment:
-        """End one."""
-        ...
-
-    def find(self, id_: str) -> Viewed:
-        """An experiment, or ``NoExperimentError``."""
-        ...
 
 
 class Drive:
@@ -85,7 +53,10 @@ class Drive:
         gate: Gate, recorder: Recorder, clock: Clock, timed: Callable[[TuneFold, float], None],
     ) -> None:  # fmt: skip
         self._fold, self._write_entry, self._ask_agent = fold, write, ask
-        self._gate, self._clock, self._timed = gate, clock, timed
+        self._clock, self._timed = clock, timed
+        self._passage = Passage(
+            fold, gate, write=self._write, ask=ask, clock=clock, pause=self._pause, end=self._finish
+        )
         self._data = TuneData(recorder, fold.request)
         self._guards = watched(fold.request.plan, fold.request.metric)
         self._replayer: Replayer | None = None
@@ -133,7 +104,7 @@ class Drive:
             case "consider":
                 await self._consider()
             case "gate":
-                await self._experiment()
+                await self._passage.step()
             case _:
                 await self._end()
 
@@ -258,7 +229,7 @@ class Drive:
             return None
         return await self._unless_halted(lambda: replayer.measure(genome, against.values if against else None))
 
-    # -- the gate ------------------------------------------------------------------------------------------------------
+    # -- the best point ------------------------------------------------------------------------------------------------
 
     async def _consider(self) -> None:
         fold, now = self._fold, self._clock.time
@@ -277,74 +248,6 @@ class Drive:
         else:
             name = f"{fold.id}-{len(fold.experiments) + 1}"
             await self._write(Gated(id=fold.id, at=now(), experiment=name, trial=best.number))
-
-    async def _experiment(self) -> None:
-        """Bring the experiment further by one look: begin it, wait for it, end it, take its outcome."""
-        gated = self._fold.gated
-        if gated is None:
-            return
-        try:
-            experiment = self._gate.find(gated.experiment).view()
-        except NoExperimentError:
-            await self._open_experiment(gated)
-            return
-        if experiment.state != "running":
-            await self._settle(experiment)
-        elif why := self._too_much(experiment):
-            await self._stop(experiment, why)
-        else:
-            await self._pause()
-
-    async def _open_experiment(self, gated: Gated) -> None:
-        fold = self._fold
-        if why := fold.over(self._clock.time()):
-            await self._discard(gated, f"not begun: {why}")
-            return
-        view: AgentView = await patient(self._ask_agent, self._clock, ShowAgent(name=fold.agent))
-        if view.live != fold.incumbent:
-            why = f"release {view.live} was made live by somebody else; start another tune from there"
-            await self._discard(gated, why)
-            await self._finish("stopped", why)
-            return
-        message = CreateExperiment(
-            agent=fold.agent, id=gated.experiment, genomes=[fold.round.genes(gated.trial)], plan=plan_of(fold.request),
-            proposer=BY, note=f"auto-tune {fold.id}, trial {fold.round.offset + gated.trial}",
-        )  # fmt: skip
-        try:
-            await self._gate.create(message)
-        except (ConflictError, UnavailableError, OverloadedError, DeadlineError) as error:
-            fold.waits = f"waits for the gate: {error.detail}"
-            await self._pause()
-        except ChimeraError as error:
-            await self._discard(gated, f"the gate refused it: {error.detail}")
-
-    def _too_much(self, experiment: Experiment) -> str:
-        """Why an experiment under way must end now."""
-        allowed, harmed = self._fold.request.budget.harmed, self._fold.harmed + experiment.harmed
-        if experiment.harmed and harmed >= allowed:
-            return f"{harmed} live messages were harmed, {allowed} are allowed"
-        return self._fold.over(self._clock.time())
-
-    async def _stop(self, experiment: Experiment, why: str) -> None:
-        try:
-            await self._gate.stop(StopExperiment(id=experiment.id, act="stop", by=BY, note=why[:2000]))
-        except (ConflictError, UnavailableError, OverloadedError, DeadlineError):
-            await self._clock.sleep(_LOOK_S)
-
-    async def _settle(self, experiment: Experiment) -> None:
-        self._fold.waits = ""
-        last = experiment.decisions[-1] if experiment.decisions else None
-        reason = f"experiment {experiment.id}: {experiment.state}{', ' + last.reason if last else ''}"
-        release = last.release if last and experiment.state == "promoted" else None
-        await self._write(Judged(
-            id=self._fold.id, at=self._clock.time(), experiment=experiment.id, release=release,
-            harmed=experiment.harmed, reason=reason,
-        ))  # fmt: skip
-
-    async def _discard(self, gated: Gated, reason: str) -> None:
-        await self._write(Judged(
-            id=self._fold.id, at=self._clock.time(), experiment=gated.experiment, release=None, harmed=0, reason=reason,
-        ))  # fmt: skip
 
     # -- the end -------------------------------------------------------------------------------------------------------
 
@@ -388,17 +291,3 @@ class Drive:
             finally:
                 timer.cancel()
         return None
-
-
-def plan_of(request: AutoTune) -> Plan:
-    """How each candidate is tried: as asked for, on the metric that is tuned, within the live share allowed.
-
-    Without any share of live traffic there is no split: replay and shadow, which no user sees, decide.
-    """
-    plan, most = request.plan, request.budget.live_share
-    primary = request.metric if plan.primary == CORRECT else plan.primary
-    if most <= 0.0:
-        unseen: list[Mode] = [stage for stage in plan.stages if stage != "split"]
-        return msgspec.structs.replace(plan, primary=primary, stages=unseen or ["replay"])
-    ramp = [share for share in plan.ramp if share <= most] or [most]
-    return msgspec.structs.replace(plan, primary=primary, ramp=ramp)

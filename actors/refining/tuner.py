@@ -29,8 +29,9 @@ from subjects.optimizer import (
 from .gatekeeper import Log
 from .recorded import Recorder
 from .tunebook import TuneBook
-from .tunedrive import Drive, Gate
+from .tunedrive import Drive
 from .tunefacts import fact_of, words_of
+from .tunegate import Gate
 from .tunelog import Configured, Halted, Started, TuneEntry
 from .tuneround import searched, study_plan
 from .tunestate import TuneFold
