@@ -15,7 +15,7 @@ from typing import Literal
 
 import anyio
 import msgspec
-from anyio.abc import SocketStream
+from anyio.abc import SocketStream, TaskStatus
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 SOCKET = "CHAOS_LEDGER"
@@ -76,8 +76,8 @@ class Ledger:
         return "known" if effect.value == row.value else "changed"
 
 
-async def serve(ledger: Ledger, path: Path) -> None:
-    """Answer until cancelled: one JSON line in, one word out."""
+async def serve(ledger: Ledger, path: Path, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+    """Answer until cancelled: one JSON line in, one word out. Started once it listens."""
 
     async def answer(stream: SocketStream) -> None:
         async with stream:
@@ -92,6 +92,7 @@ async def serve(ledger: Ledger, path: Path) -> None:
             return  # the attempt was killed while it told us
 
     async with await anyio.create_unix_listener(path) as listener:
+        task_status.started()
         await listener.serve(calmly)
 
 

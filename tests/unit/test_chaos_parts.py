@@ -16,7 +16,6 @@ from tests.chaos.history import History
 from tests.chaos.judge import Evidence, Promise, judge
 from tests.chaos.ledger import Effect, Ledger, apply_at, serve
 from tests.chaos.plan import KILLED, TAKE_OVER_S, make_plan
-from tests.support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -61,8 +60,7 @@ async def test_the_ledger_answers_at_its_socket(tmp_path: Path):
     """One effect in, one verdict out; a caller that goes away mid-sentence harms nobody."""
     ledger = Ledger()
     async with anyio.create_task_group() as group:
-        group.start_soon(serve, ledger, tmp_path / "s")
-        await until((tmp_path / "s").exists)
+        await group.start(serve, ledger, tmp_path / "s")
         with anyio.fail_after(5):
             async with await anyio.connect_unix(tmp_path / "s") as stream:
                 await stream.send(b'{"task":')
