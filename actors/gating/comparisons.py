@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from actors.inference.bernstein import MeanSequence
 from actors.inference.betting import Bets
 from actors.inference.blocks import Blocks
-from actors.inference.covariate import Cuped
+from actors.inference.covariate import LARGEST, Cuped
 from actors.inference.quantiles import QuantileSequence
 from actors.inference.twobytwo import TwoByTwo
 from actors.inference.wins import log_e_wins
@@ -168,10 +168,9 @@ class SplitAdjusted(Betting):
     test = "betting on bounded differences, CUPED-adjusted (Waudby-Smith and Ramdas 2024; Deng et al. 2013)"
 
     def __init__(self, metric: Metric, bound: float, level: float) -> None:
-        width = metric.high - metric.low
-        # the width itself, and half of it either way for the adjustment
-        super().__init__(metric, bound, level, paired=False, reach=2.0 * width)
-        self._messages, self._cuped = Blocks[tuple[float, float]](), Cuped(width / 2.0)
+        most = LARGEST * (metric.high - metric.low)
+        super().__init__(metric, bound, level, paired=False, reach=metric.high - metric.low + 2.0 * most)
+        self._messages, self._cuped = Blocks[tuple[float, float]](), Cuped(most)
 
     def add(self, rows: Sequence[Row], index: int) -> None:
         """Fold messages of either, with their covariate."""

@@ -6,10 +6,13 @@ Waudby-Smith and Ramdas, "Estimating means of bounded random variables by bettin
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable
 
 _SIZES = tuple(0.9 * 0.8**step for step in range(24))
 """Fractions of the largest admissible bet: from 0.9 down to 0.005, so that effects from large to tiny pay off."""
+
+_KEPT = 64
 
 
 class Bets:
@@ -24,7 +27,7 @@ class Bets:
         null: The mean that is bet against; where none above it is possible, nothing is ever bet.
     """
 
-    __slots__ = ("_bounds", "_logs", "bets", "n", "null")
+    __slots__ = ("_bounds", "_known", "_logs", "bets", "n", "null")
 
     def __init__(self, low: float, high: float, null: float) -> None:
         if not low < high or null < low:
@@ -35,6 +38,7 @@ class Bets:
         largest = 0.0 if null >= high else 1.0 / (null - low) if null > low else 1.0 / (high - null)
         self.bets = [largest * size for size in _SIZES]
         self._logs = [0.0] * len(_SIZES)
+        self._known: dict[float, list[float]] = {}
 
     def add(self, values: Iterable[float]) -> None:
         """Fold numbers, in order.
@@ -42,13 +46,22 @@ class Bets:
         Raises:
             ValueError: If one is outside the bounds: the test would not be valid.
         """
-        log1p, (low, high) = math.log1p, self._bounds
+        low, high = self._bounds
         for value in values:
             if not low <= value <= high:
                 raise ValueError(f"{value} is outside [{low}, {high}]")
-            gain = value - self.null
             self.n += 1
-            self._logs = [log + log1p(bet * gain) for log, bet in zip(self._logs, self.bets, strict=True)]
+            self._logs = list(map(operator.add, self._logs, self._steps(value - self.null)))
+
+    def _steps(self, gain: float) -> list[float]:
+        """What each bet's logarithm grows by; kept for a few gains, which is all that differences of 0 and 1 have."""
+        steps = self._known.get(gain)
+        if steps is None:
+            log1p = math.log1p
+            steps = [log1p(bet * gain) for bet in self.bets]
+            if len(self._known) < _KEPT:
+                self._known[gain] = steps
+        return steps
 
     @property
     def log_e(self) -> float:

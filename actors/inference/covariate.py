@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+LARGEST = 0.25
+"""Most that a comparison subtracts or adds, as a part of the metric's width: room for more makes the bets smaller."""
+
 
 class Cuped:
     """Subtracts what a covariate explains.

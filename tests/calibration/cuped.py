@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from actors.inference.covariate import LARGEST
 from actors.inference.paths import Array, bets_path
 from tests.calibration.alarms import GROUP, reached
 from tests.calibration.case import LEVEL, MESSAGES, Case
 from tests.calibration.worlds import Traffic, experiments
 
-CUT = 0.5
-"""Most that is subtracted: half the width of the numbers."""
+REACH = 1.0 + 2.0 * LARGEST
+"""Greatest adjusted difference of numbers in [0, 1]."""
 
 
 def with_covariate(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[Array, Array]:
@@ -34,8 +35,8 @@ def adjusted_differences(world: Traffic, values: Array, covariate: Array) -> Arr
     for places, sizes, sign in ((world.live, world.live_size, -1.0), (world.tried, world.tried_size, 1.0)):
         for column in range(int(sizes.max())):
             known = covariate[:, places[:, column]] - x / safe
-            cut += np.where(column < sizes, sign * np.clip(slope * known, -CUT, CUT) / sizes, 0.0)
-    return np.clip(world.differences(values) - cut, -2.0, 2.0)
+            cut += np.where(column < sizes, sign * np.clip(slope * known, -LARGEST, LARGEST) / sizes, 0.0)
+    return np.clip(world.differences(values) - cut, -REACH, REACH)
 
 
 def alarms(rng: np.random.Generator, runs: int) -> float:
@@ -43,7 +44,7 @@ def alarms(rng: np.random.Generator, runs: int) -> float:
     found = 0
     for count, world in experiments(rng, runs, 0.2, MESSAGES):
         values, covariate = with_covariate(rng, (count, MESSAGES))
-        found += reached(bets_path(adjusted_differences(world, values, covariate), -2.0, 2.0, 0.0))
+        found += reached(bets_path(adjusted_differences(world, values, covariate), -REACH, REACH, 0.0))
     return found / runs
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from actors.inference.paths import Array, Numbers, bets_path, two_by_two_path, wins_path
 from tests.calibration.case import Case, Measure
-from tests.calibration.cuped import adjusted_differences, with_covariate
+from tests.calibration.cuped import REACH, adjusted_differences, with_covariate
 from tests.calibration.sequences import asymptotic_path
 from tests.calibration.worlds import Traffic, experiments
 
@@ -128,7 +128,7 @@ def cuped(rng: np.random.Generator, runs: int) -> float:
         values, covariate = with_covariate(rng, (count, 12_000))
         for kept, path in (
             (plain, bets_path(_lifted(world.differences(values)), -1.0, 1.0, 0.0)),
-            (adjusted, bets_path(_lifted(adjusted_differences(world, values, covariate), 2.0), -2.0, 2.0, 0.0)),
+            (adjusted, bets_path(_lifted(adjusted_differences(world, values, covariate), REACH), -REACH, REACH, 0.0)),
         ):
             kept.append(_messages(stops(path), world))
     return _median(adjusted) / _median(plain)

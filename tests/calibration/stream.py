@@ -89,7 +89,16 @@ def _cases() -> tuple[Case, ...]:
             least, most = (0.5, None) if evidence else (None, RATE if budget else None)
             cases += [
                 Case(GROUP, name, f"{where}: false among promoted", false, 40, 3, least, most, rate=False),
-                Case(GROUP, name, f"{where}: real ones found", found, 40, 3, 0.3 if budget else None, rate=False),
+                Case(
+                    GROUP,
+                    name,
+                    f"{where}: real ones found",
+                    found,
+                    40,
+                    3,
+                    0.9 if budget and world is pairs else None,
+                    rate=False,
+                ),
             ]
     return tuple(cases)
 

@@ -21,9 +21,9 @@ def document(results: Sequence[Result]) -> str:
     lines = [
         "# Calibration of the gate's statistics",
         "",
-        f"By `{COMMAND}`, seed {SEED}; do not edit. Experiments run for {MESSAGES:,} messages with a look after every",
-        "one of them, at level 5 %; messages until a decision are at one-sided level 2.5 %. Where a share of experiments",
-        "has a bound, 2.6 standard errors of a share of 5 % are allowed for chance.",
+        f"By `{COMMAND}`, seed {SEED}; do not edit. Experiments run for {MESSAGES:,} messages with a look after",
+        "every one of them, at level 5 %; messages until a decision are at one-sided level 2.5 %. Where a share of",
+        "experiments has a bound, 2.6 standard errors of a share of 5 % are allowed for chance.",
     ]
     group = ""
     for one in results:
@@ -38,7 +38,7 @@ def document(results: Sequence[Result]) -> str:
 
 def _line(one: Result) -> str:
     case = one.case
-    bounds = [f">= {case.least:g}"] * (case.least is not None) + [f"<= {case.most:g}"] * (case.most is not None)
+    bounds = [f"{sign} {bound:g}" for sign, bound in ((">=", case.least), ("<=", case.most)) if bound is not None]
     verdict = {None: "shown", True: "holds", False: "**missed**"}[one.holds]
     return f"| {case.test} | {case.setting} | {one.value:.4g} | {', '.join(bounds)} | {one.runs} | {verdict} |"
 
