@@ -19,7 +19,7 @@ from actors.execution.layers import Layer
 from actors.execution.measure import AgentMeter, MetricsMeter, NoMeter
 from actors.execution.outcomes import Outbox
 from actors.execution.projection import AgentProjection, AgentsPart
-from actors.execution.proposals import deploy_of
+from actors.execution.proposals import experiment_of
 from actors.execution.releases import ReleaseBook
 from actors.execution.runtime import Fleet, Surroundings
 from actors.execution.settings import Serving
@@ -199,17 +199,16 @@ class Agent(Actor, name="agent", mailbox=1024, concurrency=256, layer="execution
 
     @handles
     async def optimize(self, message: Optimize) -> Optimized:
-        """Ask the optimizer for a proposal and put it on trial."""
+        """Ask the optimizer for a proposal, and have the gate try it."""
         self._fleet.find(message.agent)
         patience = min(OPTIMIZE.timeout_s, self.ctx.remaining() or OPTIMIZE.timeout_s)
         proposal = await self._optimizer.ask("propose", {"agent": message.agent}, patience)
-        deploy = deploy_of(message.agent, proposal, self._serving.candidate_share)
-        if deploy is None:
+        experiment = experiment_of(message.agent, proposal)
+        if experiment is None:
             return Optimized(proposal=proposal, applied=False, reason="the optimizer proposes no change")
-        view = await self._acts.deploy(msgspec.structs.replace(deploy, by="optimizer"))
-        if view.candidate is None:
-            return Optimized(proposal=proposal, applied=False, reason=f"release {view.live} is live and the same")
-        reason = f"release {view.candidate.release} is on trial with {view.candidate.share:.0%} of traffic"
+        begun = await self._optimizer.ask("create_experiment", msgspec.to_builtins(experiment), patience)
+        variants: list[dict[str, Any]] = begun["variants"]
+        reason = f"experiment {begun['id']} tries release {variants[0]['release']} against {begun['incumbent']}"
         return Optimized(proposal=proposal, applied=True, reason=reason)
 
     @handles

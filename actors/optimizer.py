@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
+from actors.gating import records as gating
 from actors.refining.explaining import explain
+from actors.refining.faces import Faces
 from actors.refining.feed import EVENTS, KPI, Feed
 from actors.refining.gatekeeper import Gatekeeper
 from actors.refining.laboratory import Laboratory
 from actors.refining.loop_log import LOG, MOST_BYTES, Led, LoopLog
 from actors.refining.recorded import Recorder
-from chimera import Actor, handles
+from actors.refining.room import Materials, Room
+from actors.refining.tuner import Tuner
+from chimera import handles
 from chimera.bus.contract import Bus
 from chimera.errors import ChimeraError, RestartingError
 from chimera.journal import Journal
@@ -35,30 +39,47 @@ from subjects.experiment import (
     GetExperiment,
     StopExperiment,
 )
-from subjects.optimizer import CheckOptimizerHealth, OptimizerHealth
+from subjects.optimizer import (
+    AutoTune,
+    CheckOptimizerHealth,
+    Configure,
+    GetStatus,
+    GetTune,
+    OptimizationStatus,
+    OptimizerHealth,
+    Proposal,
+    Propose,
+    Settings,
+    StopTune,
+    Tune,
+    TuneEvent,
+)
 
 if TYPE_CHECKING:
     from chimera.node.parts import Parts
 
 R = TypeVar("R")
-DECIDED = "chimera.event.optimizer.decided"
+DECIDED, TUNED = "chimera.event.optimizer.decided", "chimera.event.optimizer.tuned"
 TAIL = 50_000
 """Outcomes read again at the start, so that there is something to replay."""
 
 _RETRY_S = 0.5
 
 
-class Optimizer(Actor, name="optimizer", mailbox=1024, concurrency=128, layer="refinement"):
+class Optimizer(Faces, name="optimizer", mailbox=1024, concurrency=128, layer="refinement"):
     """Changes live agents through one gate only, and says why.
 
     Args:
         bus: Where the log, the outcomes and the judgements are.
+        made_of: What a node gives the parts beside the gate; ``None`` = there are none of them.
         version: Shown in its health.
         replicas: Copies of the log.
     """
 
-    def __init__(self, *, bus: Bus, version: str = "", replicas: int = 1) -> None:
-        self._bus, self._version, self._replicas = bus, version, replicas
+    def __init__(
+        self, *, bus: Bus, made_of: Materials | None = None, version: str = "", replicas: int = 1
+    ) -> None:  # fmt: skip
+        self._bus, self._made_of, self._version, self._replicas = bus, made_of, version, replicas
         self._leader = ""
 
     @staticmethod
@@ -66,16 +87,21 @@ class Optimizer(Actor, name="optimizer", mailbox=1024, concurrency=128, layer="r
         """The constructor's arguments on a node."""
         from chimera import __version__  # noqa: PLC0415 - only a node shows it
 
-        return {"bus": parts.need("bus"), "version": __version__}
+        return {"bus": parts.need("bus"), "made_of": Materials.of(parts), "version": __version__}
 
     async def on_start(self) -> None:
         """Read the log; lead, or watch who does."""
         self._started = self.ctx.clock.monotonic()
         await self._bus.declare(LOG.spec(self._replicas, MOST_BYTES))
+        if self._made_of is not None:
+            self._room = Room(self._bus, self._made_of, self.ctx, experiments=self.experiments, tunes=self.status)
+            await self._room.open()
         await self._open(ours=True)
 
     async def on_stop(self, reason: str) -> None:  # noqa: ARG002 - whatever the reason, the same is to do
         """Let what was written be stored."""
+        if hasattr(self, "_room"):
+            self._room.close()
         if self._leads:
             with anyio.move_on_after(2.0), suppress(RestartingError):
                 await self._journal.barrier()
@@ -117,16 +143,49 @@ class Optimizer(Actor, name="optimizer", mailbox=1024, concurrency=128, layer="r
         """Make an experiment's decisions again, from the log."""
         return await explain(self._bus, message.id)
 
-    # -- health --------------------------------------------------------------------------------------------------------
+    # -- proposals -----------------------------------------------------------------------------------------------------
 
     @handles
+    async def status(self, message: GetStatus) -> OptimizationStatus:
+        """Per agent: trials, best, convergence, last decision."""
+        return await self._tuner.status(message) if await self._speaks() else await self._pass_on(message)
+
+    @handles
+    async def configure(self, message: Configure) -> Settings:
+        """How proposals are made."""
+        return await self._tuner.configure(message) if await self._speaks() else await self._pass_on(message)
+
+    @handles
+    async def propose(self, message: Propose) -> Proposal:
+        """A genome worth a trial."""
+        return await self._tuner.propose(message) if await self._speaks() else await self._pass_on(message)
+
+    @handles
+    async def auto_tune(self, message: AutoTune) -> Tune:
+        """Start the closed loop on an agent."""
+        return await self._tuner.auto_tune(message) if await self._speaks() else await self._pass_on(message)
+
+    @handles
+    async def tune(self, message: GetTune) -> Tune:
+        """One auto-tune."""
+        return await self._tuner.tune(message) if await self._speaks() else await self._pass_on(message)
+
+    @handles
+    async def stop_tune(self, message: StopTune) -> Tune:
+        """Stop an auto-tune."""
+        return await self._tuner.stop_tune(message) if await self._speaks() else await self._pass_on(message)
+
+    # -- health --------------------------------------------------------------------------------------------------------
+
+    @handles(interleave=True)
     async def health(self, _message: CheckOptimizerHealth) -> OptimizerHealth:
         """How the layer does, computed now."""
         checks = {"bus": self._bus.statistics().state, "log": self._journal.trouble or "ok"}
         bad = [name for name, word in checks.items() if word not in {"ok", "connected"}]
         return OptimizerHealth(
             status="warn" if bad else "pass", node=self.ctx.node, version=self._version, leads=self._leads,
-            uptime_s=self.ctx.clock.monotonic() - self._started, checks=checks, tunes_running=0,
+            uptime_s=self.ctx.clock.monotonic() - self._started, checks=checks,
+            tunes_running=len(self._tuner.book.running()) if self._leads else 0,
             experiments_running=len(self._gate.running()) if self._leads else 0,
         )  # fmt: skip
 
@@ -165,24 +224,35 @@ class Optimizer(Actor, name="optimizer", mailbox=1024, concurrency=128, layer="r
         self._journal: Journal[Any] = Journal(self._bus, clock, LOG)
         self._recorder = Recorder()
         self._feed = Feed(self._bus, clock, self._served, self._judged)
+        log = LoopLog(self._journal)
         self._gate = Gatekeeper(
-            log=LoopLog(self._journal), ask=ctx.ask, positions=self._positions, clock=clock, report=ctx.event,
+            log=log, ask=ctx.ask, positions=self._positions, clock=clock, report=ctx.event,
             tell=self._tell,
         )  # fmt: skip
         self._laboratory = Laboratory(
             gate=self._gate, recorder=self._recorder, ask=ctx.ask, clock=clock, report=ctx.event, spawn=ctx.spawn
         )
 
+        self._tuner = Tuner(
+            log=log, ask=ctx.ask, gate=self._gate, recorder=self._recorder, clock=clock, report=ctx.event,
+            tell=self._tell, spawn=ctx.spawn,
+        )  # fmt: skip
+
     def _apply(self, entry: Any) -> None:
         if isinstance(entry, Led):
             self._led = entry
-        else:
+        elif isinstance(entry, gating.Entry):
             self._gate.apply(entry)
+        else:
+            self._tuner.apply(entry)
 
     async def _lead(self) -> None:
         self._leader = self.ctx.node
         running = self._gate.running()
         cursors = [trial.cursor for trial in running]
+        oldest = self._tuner.oldest()
+        if oldest is not None:
+            cursors.append(oldest)
         await self._feed.begin(
             TAIL, min((kpi for kpi, _ in cursors), default=None), min((events for _, events in cursors), default=None)
         )
@@ -191,6 +261,7 @@ class Optimizer(Actor, name="optimizer", mailbox=1024, concurrency=128, layer="r
         self._gate.on_change = self._laboratory.begin
         for trial in running:
             self._laboratory.begin(trial)
+        self._tuner.resume()
         self.ctx.event("leader-took", f"epoch {self._led.epoch}: {len(running)} experiments run", epoch=self._led.epoch)
 
     def _positions(self) -> tuple[int, int]:
@@ -207,7 +278,7 @@ class Optimizer(Actor, name="optimizer", mailbox=1024, concurrency=128, layer="r
 
     async def _tell(self, fact: Any, id_: str) -> None:
         with suppress(ChimeraError):  # the log holds it; the fact is for those who listen
-            await self._bus.append(DECIDED, encode(fact), msg_id=id_)
+            await self._bus.append(TUNED if isinstance(fact, TuneEvent) else DECIDED, encode(fact), msg_id=id_)
 
     async def _pass_on(self, message: Request[R], timeout_s: float = 10.0) -> R:
         """Ask the leader.

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import agent, event, experiment, node, optimizer, scheduler, trial
+from . import agent, event, experiment, insight, node, optimizer, report, scheduler, trial
 from ._message import Message
 from ._operation import EventType, Operation
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
     *agent.OPERATIONS, *trial.OPERATIONS, *node.OPERATIONS, *scheduler.OPERATIONS,
-    *experiment.OPERATIONS[:5], optimizer.HEALTH,
+    *optimizer.OPERATIONS, *experiment.OPERATIONS, *insight.OPERATIONS, *report.OPERATIONS,
 )  # fmt: skip
-EVENTS: tuple[EventType, ...] = (*event.EVENTS, *experiment.EVENTS)
+EVENTS: tuple[EventType, ...] = (*event.EVENTS, *experiment.EVENTS, *optimizer.EVENTS)
 
 _by_name = {operation.name: operation for operation in OPERATIONS}
 _by_request: dict[type[Message], Operation[Any, Any]] = {operation.request: operation for operation in OPERATIONS}

@@ -264,7 +264,7 @@ BENCHMARKS = Operation(
 )  # fmt: skip
 RUN_BENCHMARK = Operation(
     "optimizer", "run_benchmark", RunBenchmark, BenchmarkList, Port.REFINEMENT, "Run the shipped workload, compare it",
-    http=(Http("POST", "/api/benchmarking/run"),), timeout_s=120.0, errors=("no-agent", "overloaded"),
+    http=(Http("POST", "/api/benchmarking/run"),), timeout_s=120.0, errors=("no-agent", "overloaded", "conflict"),
     example={"tasks": 20, "concurrency": 4},
 )  # fmt: skip
 CHECK_EVOLVER = Operation(

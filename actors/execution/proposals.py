@@ -1,4 +1,4 @@
-"""Proposals of the optimizer: what of them can be put on trial as a release."""
+"""Proposals of the optimizer: what of them can be put through the gate."""
 
 from __future__ import annotations
 
@@ -8,21 +8,24 @@ from typing import Any
 import msgspec
 
 from chimera.errors import UnavailableError
-from subjects.agent import Deploy
+from subjects.experiment import CreateExperiment
 
 
-def deploy_of(agent: str, proposal: Mapping[str, Any], share: float) -> Deploy | None:
-    """The deploy that puts a proposed ``genome`` and ``limits`` on trial, or ``None`` if it has neither.
+def experiment_of(agent: str, proposal: Mapping[str, Any]) -> CreateExperiment | None:
+    """The experiment that tries a proposed ``genome``, or ``None`` if there is none.
 
-    A proposal never goes live at once: it is a candidate with at most ``share`` of traffic, and the gate decides.
+    A proposal never goes live by itself: the gate decides.
 
     Raises:
         UnavailableError: If the proposal is malformed.
     """
-    change = {name: proposal[name] for name in ("genome", "limits") if proposal.get(name)}
-    if not change:
+    if not proposal.get("genome"):
         return None
     try:
-        return msgspec.convert({"name": agent, "share": share, "note": "proposed by the optimizer", **change}, Deploy)
+        return msgspec.convert(
+            {"agent": agent, "genomes": [proposal["genome"]], "proposer": "optimizer",
+             "note": "proposed by the optimizer"},
+            CreateExperiment,
+        )  # fmt: skip
     except msgspec.ValidationError as error:
         raise UnavailableError(f"the optimizer's proposal can't be used: {error}") from error

@@ -42,7 +42,6 @@ class Serving:
         flush_s: Longest that an outcome waits before it is sent, in seconds.
         outbox: Outcomes that may wait while the bus is away; the oldest beyond it are lost and counted.
         stop_s: Longest that stopping waits for outcomes to be sent, in seconds.
-        candidate_share: Share of traffic a proposal of the optimizer starts with.
         log_lines_per_s: Lines of one agent that enter the event log per second.
     """
 
@@ -65,7 +64,6 @@ class Serving:
     flush_s: float = 0.02
     outbox: int = 10_000
     stop_s: float = 2.0
-    candidate_share: float = 0.1
     log_lines_per_s: float = 20.0
 
     @classmethod

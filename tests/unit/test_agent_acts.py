@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 
 from actors.execution.settings import Serving
@@ -192,13 +193,16 @@ async def test_layers_that_do_not_run_are_said_so() -> None:
             await one.ask(Optimize(agent="echo"))
 
 
-async def test_an_optimizer_that_answers_is_measured_and_its_proposal_goes_on_trial() -> None:
-    """A proposal becomes a candidate, never live at once."""
+async def test_an_optimizer_that_answers_is_measured_and_its_proposal_goes_to_the_gate() -> None:
+    """A proposal becomes an experiment; the agent itself changes nothing."""
     hub = MemoryHub()
     async with world(hub) as one, MemoryBus(hub, name="brain") as brain, anyio.create_task_group() as group:
+        asked: list[str] = []
 
         def answer(delivery: Any) -> None:
-            group.start_soon(brain.publish, delivery.reply, b'{"genome": {"gain": 5.0}}')
+            asked.append(delivery.subject)
+            words = {"genome": {"gain": 5.0}, "id": "e-1", "incumbent": 1, "variants": [{"release": 2}]}
+            group.start_soon(brain.publish, delivery.reply, msgspec.json.encode(words))
 
         await brain.subscribe("chimera.optimizer.*", answer)
         check = await one.ask(CheckOptimizer())
@@ -206,8 +210,9 @@ async def test_an_optimizer_that_answers_is_measured_and_its_proposal_goes_on_tr
         assert check.latency_ms > 0
         done = await one.ask(Optimize(agent="echo"))
         view = await one.ask(ShowAgent(name="echo"))
-        assert (done.applied, view.live, view.candidate.share) == (True, 1, 0.1)
-        assert view.releases[1].created_by == "optimizer"
+        assert (done.applied, view.live, view.candidate) == (True, 1, None)
+        assert done.reason == "experiment e-1 tries release 2 against 1"
+        assert asked[-2:] == ["chimera.optimizer.propose", "chimera.optimizer.create_experiment"]
 
 
 async def test_guests_speak_only_where_granted_and_only_on_success() -> None:
