@@ -224,7 +224,7 @@ class Optimizer(Faces, name="optimizer", mailbox=1024, concurrency=128, layer="r
         self._journal: Journal[Any] = Journal(self._bus, clock, LOG)
         self._recorder = Recorder()
         self._feed = Feed(self._bus, clock, self._served, self._judged)
-        log = LoopLog(self._journal)
+        log = LoopLog(self._journal, self._apply)
         self._gate = Gatekeeper(
             log=log, ask=ctx.ask, positions=self._positions, clock=clock, report=ctx.event,
             tell=self._tell,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, TypeAlias
 
 import msgspec
@@ -41,10 +43,15 @@ LOG: LogKind[Any] = LogKind(STREAM, SUBJECT, "optimizer", _pack, _unpack)
 
 
 class LoopLog:
-    """Writes entries in order, each stored before the next step is taken."""
+    """Writes entries in order, each stored before the next step is taken.
 
-    def __init__(self, journal: Journal[Any]) -> None:
-        self._journal = journal
+    Args:
+        journal: The log.
+        late: Takes an entry whose writer was cancelled while it waited: it is stored all the same.
+    """
+
+    def __init__(self, journal: Journal[Any], late: Callable[[Any], None]) -> None:
+        self._journal, self._late = journal, late
 
     async def write(self, entry: Any) -> None:
         """Store an entry; returns once it is durable.
@@ -55,4 +62,12 @@ class LoopLog:
         """
         packed = _pack(entry)
         self._journal.check(packed)
-        await self._journal.write(packed).wait()
+        group = self._journal.write(packed)
+        try:
+            await group.wait()
+        except asyncio.CancelledError:
+            if group.stored.is_set():
+                self._late(entry)
+            else:
+                group.then.append(partial(self._late, entry))
+            raise

@@ -173,3 +173,19 @@ async def test_each_recorded_task_judges_once() -> None:
         await world.ask(CreateExperiment(agent="echo", id="e-2", genomes=[{"skill": 0.53}], plan=plan))
         second = await world.until("e-2", ended)
         assert second.messages < first.messages / 4
+
+
+async def test_an_entry_whose_writer_gave_up_is_folded_all_the_same() -> None:
+    """A request that is cancelled while its entry is on the way leaves memory and log in agreement."""
+    async with loop_world() as world:
+        await world.serve(20)
+        request = CreateExperiment(agent="echo", id="e-1", genomes=[{"skill": 0.9}], plan=QUICK)
+        with anyio.move_on_after(0.001):
+            await world.ask(request)
+        await anyio.sleep(0.2)
+        shown = [one.id for one in (await world.ask(Experiments())).experiments]
+        try:
+            told = [(await world.ask(Explain(id="e-1"))).id]
+        except NoExperimentError:
+            told = []
+        assert shown == told
