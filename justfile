@@ -59,6 +59,11 @@ guests *options: (_env "dev")
 bench *options: (_env "dev")
     {{ py }} -m tests.bench {{ options }}
 
+# simulate how often the gate's statistics are wrong and what they cost (`--write` renews the committed table)
+[group('work')]
+calibrate *options: (_env "dev")
+    {{ py }} -m tests.calibration {{ options }}
+
 # kill and pause everything under load, in an order made from a seed, and judge (about 2 minutes)
 [group('work'), no-exit-message]
 chaos *options: (_env "dev")

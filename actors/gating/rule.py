@@ -45,7 +45,8 @@ class Ruling:
 def rule(standing: Standing, plan: Plan, level: float, candidates: int) -> Ruling:
     """What to do with a candidate now. Valid however often it is asked.
 
-    Harm goes first: a guardrail, then "worse than live". Levels are divided by the number of candidates (Bonferroni).
+    Harm goes first: a guardrail, then "worse than live". Levels are divided by the number of candidates (Bonferroni),
+    those of harm also by the number of stages, because each stage looks for it anew.
 
     Args:
         standing: What is known.
@@ -72,10 +73,10 @@ def rule(standing: Standing, plan: Plan, level: float, candidates: int) -> Rulin
 
 def _harm(standing: Standing, plan: Plan, candidates: int) -> Ruling | None:
     for guardrail, evidence in zip(plan.guardrails, standing.guardrails, strict=True):
-        alpha = guardrail.alpha / candidates
+        alpha = guardrail.alpha / candidates / len(plan.stages)
         if evidence.e_worse >= 1.0 / alpha:
             return Ruling("roll-back", _broken(guardrail, evidence), evidence.e_worse, alpha)
-    alpha = plan.alpha / candidates
+    alpha = plan.alpha / candidates / len(plan.stages)
     if standing.primary.e_worse >= 1.0 / alpha:
         reason = f"{plan.primary.name} is worse than the live release's"
         return Ruling("roll-back", reason, standing.primary.e_worse, alpha)

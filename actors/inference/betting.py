@@ -12,7 +12,8 @@ from collections.abc import Iterable
 _SIZES = tuple(0.9 * 0.8**step for step in range(24))
 """Fractions of the largest admissible bet: from 0.9 down to 0.005, so that effects from large to tiny pay off."""
 
-_KEPT = 64
+_KEPT = 24
+"""Different gains that are only counted: enough for differences of 0 and 1, also of blocks of eight."""
 
 
 class Bets:
@@ -27,7 +28,7 @@ class Bets:
         null: The mean that is bet against; where none above it is possible, nothing is ever bet.
     """
 
-    __slots__ = ("_bounds", "_known", "_logs", "bets", "n", "null")
+    __slots__ = ("_bounds", "_counts", "_log_e", "_logs", "_steps", "bets", "n", "null")
 
     def __init__(self, low: float, high: float, null: float) -> None:
         if not low < high or null < low:
@@ -38,7 +39,9 @@ class Bets:
         largest = 0.0 if null >= high else 1.0 / (null - low) if null > low else 1.0 / (high - null)
         self.bets = [largest * size for size in _SIZES]
         self._logs = [0.0] * len(_SIZES)
-        self._known: dict[float, list[float]] = {}
+        self._counts: dict[float, int] = {}
+        self._steps: list[list[float]] = []
+        self._log_e: float | None = 0.0
 
     def add(self, values: Iterable[float]) -> None:
         """Fold numbers, in order.
@@ -51,20 +54,28 @@ class Bets:
             if not low <= value <= high:
                 raise ValueError(f"{value} is outside [{low}, {high}]")
             self.n += 1
-            self._logs = list(map(operator.add, self._logs, self._steps(value - self.null)))
-
-    def _steps(self, gain: float) -> list[float]:
-        """What each bet's logarithm grows by; kept for a few gains, which is all that differences of 0 and 1 have."""
-        steps = self._known.get(gain)
-        if steps is None:
-            log1p = math.log1p
-            steps = [log1p(bet * gain) for bet in self.bets]
-            if len(self._known) < _KEPT:
-                self._known[gain] = steps
-        return steps
+            self._log_e = None
+            gain = value - self.null
+            if gain in self._counts:
+                self._counts[gain] += 1
+                continue
+            steps = [math.log1p(bet * gain) for bet in self.bets]
+            if len(self._counts) < _KEPT:
+                self._counts[gain] = 1
+                self._steps.append(steps)
+            else:
+                self._logs = list(map(operator.add, self._logs, steps))
 
     @property
     def log_e(self) -> float:
         """Log of the present e-value."""
-        top = max(self._logs)
-        return top + math.log(math.fsum(math.exp(log - top) for log in self._logs) / len(self._logs))
+        if self._log_e is None:
+            self._log_e = self._summed()
+        return self._log_e
+
+    def _summed(self) -> float:
+        logs = self._logs
+        for count, steps in zip(self._counts.values(), self._steps, strict=True):
+            logs = [log + count * step for log, step in zip(logs, steps, strict=True)]
+        top = max(logs)
+        return top + math.log(math.fsum(math.exp(log - top) for log in logs) / len(logs))

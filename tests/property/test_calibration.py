@@ -122,5 +122,5 @@ def test_the_adjustment_at_once_is_the_comparisons() -> None:
 def test_the_speed_of_a_message_is_measured() -> None:
     """Every comparison is timed; how fast it is, the command says on a quiet machine."""
     found = speeds(50)
-    assert len(found) == 6
+    assert len(found) == 7
     assert all(fold > 0.0 and look > 0.0 for _, fold, look in found)

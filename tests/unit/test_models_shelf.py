@@ -18,6 +18,8 @@ from actors.refining.lessons import Lesson, model_name
 from actors.refining.model_store import BLOBS, KEPT, KEYS, ModelStore
 from actors.refining.models_shelf import RETRY_S, ModelShelf
 from actors.refining.observatory import Observatory
+from actors.refining.samples import KEPT as KEPT_SAMPLES
+from actors.refining.samples import Samples
 from chimera.bus.memory import MemoryBus, MemoryHub
 from chimera.errors import BadMessageError, CorruptError, NoModelError
 from chimera.testing import ManualClock
@@ -297,3 +299,14 @@ def test_a_models_name_is_an_id():
     names = {model_name(agent, "latency") for agent in long}
     assert len(names) == 2
     assert all(is_token(name) for name in names)
+
+
+def test_samples_keep_the_newest():
+    """Beyond their number the oldest go, and the order stays; what has no number leaves none."""
+    samples = Samples()
+    for number in range(KEPT_SAMPLES + 10):
+        samples.take(task(number, float(number), number))
+    at, lengths = samples.numbers("echo", "inputs")
+    assert at.tolist() == lengths.tolist() == [float(number) for number in range(10, KEPT_SAMPLES + 10)]
+    samples.take(msgspec.structs.replace(task(1, 1.0, 1), agent="mute", input=None, output={"label": "x"}))
+    assert {agent for agent, _ in samples.sides()} == {"echo"}
