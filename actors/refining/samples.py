@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from array import array
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,14 +19,36 @@ INPUTS, ANSWERS = "inputs", "answers"
 UNITS = {INPUTS: "characters", ANSWERS: ""}
 
 
+class _Ring:
+    """The last pairs, 16 bytes each."""
+
+    __slots__ = ("_next", "_pairs")
+
+    def __init__(self) -> None:
+        self._pairs = array("d")
+        self._next = 0
+
+    def add(self, at: float, value: float) -> None:
+        """Take a pair in place of the oldest one."""
+        if len(self._pairs) < 2 * KEPT:
+            self._pairs.extend((at, value))
+            return
+        self._pairs[self._next], self._pairs[self._next + 1] = at, value
+        self._next = (self._next + 2) % (2 * KEPT)
+
+    def table(self) -> Floats:
+        """A copy, oldest first, shape (n, 2)."""
+        return np.roll(np.array(self._pairs, np.float64).reshape(-1, 2), -(self._next // 2), axis=0)
+
+
 class Samples:
     """The newest messages' numbers: the length of the input's text, and the answer's first number by name.
 
-    2000 of each agent and side, of at most 512 agents: memory is bounded by that.
+    2000 of each agent and side, of at most 512 agents: 32 MB at the most.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, str], deque[tuple[float, float]]] = {}
+        self._kept: dict[tuple[str, str], _Ring] = {}
 
     def take(self, record: TaskProcessed) -> None:
         """Add a task's numbers, as far as it has any."""
@@ -42,7 +64,8 @@ class Samples:
 
     def numbers(self, agent: str, side: str) -> tuple[Floats, Floats]:
         """When, and the numbers, oldest message first; shapes (n,)."""
-        table = np.array(self._kept.get((agent, side), ()), np.float64).reshape(-1, 2)
+        kept = self._kept.get((agent, side))
+        table = kept.table() if kept else np.empty((0, 2))
         return table[:, 0], table[:, 1]
 
     def _add(self, agent: str, side: str, at: float, value: float) -> None:
@@ -50,8 +73,8 @@ class Samples:
         if kept is None:
             if len(self._kept) >= 2 * MOST_AGENTS:
                 return
-            kept = self._kept[agent, side] = deque(maxlen=KEPT)
-        kept.append((at, value))
+            kept = self._kept[agent, side] = _Ring()
+        kept.add(at, value)
 
 
 def text_length(value: Any, depth: int = 0) -> int:

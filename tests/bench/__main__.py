@@ -14,6 +14,7 @@ from tests.bench import (
     actors,
     bridge,
     insight,
+    kpi,
     local_ask,
     nats_ask,
     optimize,
@@ -47,6 +48,7 @@ MODULES = (
     task_memory,
     task_restart,
     insight,
+    kpi,
     optimize,
 )
 BENCHMARKS: dict[str, Benchmark] = {module.BENCHMARK.name: module.BENCHMARK for module in MODULES}

@@ -260,7 +260,8 @@ def trained(values: Floats, *, since: float = 0.0) -> Model:
 
 def test_a_model_that_is_not_better_than_the_naive_method_is_kept_back():
     """Chosen on noise, it lags behind the climb of the held-out part, which the last value follows."""
-    values = np.concatenate((np.random.default_rng(12).gamma(3, 2, 240), 6.0 * 1.1 ** np.arange(60)))
+    climb: Floats = 6.0 * 1.1 ** np.arange(60, dtype=np.float64)
+    values = np.concatenate((np.random.default_rng(12).gamma(3, 2, 240), climb))
     _, live, note = challenge(lesson(values), 1.0, None)
     assert not live
     assert "naive" in note
@@ -271,7 +272,7 @@ def test_a_model_that_is_worse_than_the_live_one_is_kept_back():
     rng = np.random.default_rng(1)
     calm = rng.gamma(3, 2, 400)
     good = msgspec.structs.replace(trained(calm[:300]), error=1e9)
-    walk = np.exp(np.cumsum(rng.normal(0, 0.3, 320)))
+    walk: Floats = np.exp(np.cumsum(rng.normal(0, 0.3, 320)))
     model, live, note = challenge(lesson(np.concatenate((walk, calm[320:]))), 1.0, good)
     assert model.better
     assert not live

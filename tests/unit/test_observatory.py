@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from actors.refining.album import BUCKET, Album, packed, unpacked
+from actors.refining.aside import Aside, Stop
 from actors.refining.feed import EVENTS, KPI
 from actors.refining.observatory import KEEP_S, STEP_S, Observatory
 from actors.refining.rate import Rate
@@ -309,3 +311,22 @@ def test_a_rate_forgets_after_a_minute():
     assert rate.per_s(110.0) == pytest.approx(3.0)
     assert rate.per_s(150.0) == pytest.approx(0.6)
     assert rate.per_s(161.0) == 0.0
+
+
+async def test_work_ends_when_nobody_waits_for_it():
+    """A caller that is cancelled goes at once, the thread is told to stop, and the lane is free for the next."""
+    began, ended = threading.Event(), threading.Event()
+
+    def work(stop: Stop) -> None:
+        began.set()
+        while not stop():
+            ended.wait(0.001)
+        ended.set()
+
+    aside = Aside()
+    async with anyio.create_task_group() as group:
+        group.start_soon(aside.run, work)
+        await until(began.is_set)
+        group.cancel_scope.cancel()
+    await until(ended.is_set)
+    assert await aside.run(lambda _stop: 7) == 7
