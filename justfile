@@ -82,8 +82,8 @@ wheel: (_env "dev")
 # resolve the versions that `_env` installs, with hashes
 [group('work')]
 lock: _uv
-    {{ uv }} pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 pyproject.toml --output-file .ci/requirements-run.txt
-    {{ uv }} pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --group dev --group guests --constraints .ci/requirements-run.txt pyproject.toml --output-file .ci/requirements-dev.txt
+    {{ uv }} pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --extra brain pyproject.toml --output-file .ci/requirements-run.txt
+    {{ uv }} pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --no-annotate --python-version 3.11 --extra brain --group dev --group guests --constraints .ci/requirements-run.txt pyproject.toml --output-file .ci/requirements-dev.txt
 
 # remove what was built and installed here
 [group('work')]

@@ -18,6 +18,7 @@ from actors.refining.feed import EVENTS, KPI, Feed
 from actors.refining.gatekeeper import Gatekeeper
 from actors.refining.laboratory import Laboratory
 from actors.refining.loop_log import LOG, MOST_BYTES, Led, LoopLog
+from actors.refining.planner import Planner
 from actors.refining.recorded import Recorder
 from actors.refining.room import Materials, Room
 from actors.refining.tuner import Tuner
@@ -36,6 +37,8 @@ from subjects.experiment import (
     Experiments,
     Explain,
     Explanation,
+    Forecast,
+    ForecastExperiment,
     GetExperiment,
     StopExperiment,
 )
@@ -143,6 +146,11 @@ class Optimizer(Faces, name="optimizer", mailbox=1024, concurrency=128, layer="r
         """Make an experiment's decisions again, from the log."""
         return await explain(self._bus, message.id)
 
+    @handles(interleave=True)
+    async def forecast(self, message: ForecastExperiment) -> Forecast:
+        """Power and duration of a plan before it starts."""
+        return await self._planner.forecast(message) if await self._speaks() else await self._pass_on(message)
+
     # -- proposals -----------------------------------------------------------------------------------------------------
 
     @handles
@@ -233,6 +241,7 @@ class Optimizer(Faces, name="optimizer", mailbox=1024, concurrency=128, layer="r
             gate=self._gate, recorder=self._recorder, ask=ctx.ask, clock=clock, report=ctx.event, spawn=ctx.spawn
         )
 
+        self._planner = Planner(self._recorder, self._gate, ctx.ask)
         self._tuner = Tuner(
             log=log, ask=ctx.ask, gate=self._gate, recorder=self._recorder, clock=clock, report=ctx.event,
             tell=self._tell, spawn=ctx.spawn,

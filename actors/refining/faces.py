@@ -23,7 +23,7 @@ from subjects.insight import (
     RunBenchmark,
     UpdateBaseline,
 )
-from subjects.optimizer import CheckKpi, KpiHealth, LayerPair
+from subjects.optimizer import CheckKpi, CheckModels, KpiHealth, LayerPair, ModelsHealth, RestoreModels, TrainModels
 from subjects.report import (
     AuditCheck,
     AuditPage,
@@ -47,6 +47,21 @@ class Faces(Actor, name="optimizer"):
     async def kpi(self, message: CheckKpi) -> KpiHealth:
         """KPI ingestion rate, lag, rejected."""
         return await self._room.observatory.kpi(message)
+
+    @handles(interleave=True)
+    async def models(self, message: CheckModels) -> ModelsHealth:
+        """Model versions, age, error, last training."""
+        return await self._room.models.models(message)
+
+    @handles
+    async def restore_models(self, message: RestoreModels) -> ModelsHealth:
+        """Go back to a stored model version."""
+        return await self._room.models.restore(message)
+
+    @handles(interleave=True)
+    async def train_models(self, message: TrainModels) -> ModelsHealth:
+        """Train models from what was ingested."""
+        return await self._room.models.train(message)
 
     @handles(interleave=True)
     async def patterns(self, message: GetPatterns) -> PatternList:

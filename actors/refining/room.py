@@ -23,6 +23,7 @@ from .benchmarks import Benchmarks
 from .clerk import Clerk
 from .compliance import ComplianceDesk
 from .integration import Integration
+from .models_shelf import ModelShelf
 from .monitor import LayerMonitor
 from .observatory import Observatory
 from .reporter import Reporter, Sources
@@ -71,6 +72,7 @@ class Room:
         level: Any = settings.log.level
         self._ctx, self._audit = ctx, made_of.audit
         self.observatory = Observatory(bus=bus, clock=clock, report=report)
+        self.models = ModelShelf(bus=bus, clock=clock, report=report, observatory=self.observatory)
         self.baselines = Baselines(bus=bus, windows=windows, clock=clock, report=report)
         self.benchmarks = Benchmarks(bus=bus, evaluate=ctx.ask, clock=clock, node=ctx.node, report=report)
         self.monitor = LayerMonitor(bus=bus, clock=clock)
@@ -96,7 +98,7 @@ class Room:
         """Take up what was kept, and begin to measure."""
         await self.monitor.restore()
         await self.attention.restore()
-        for work in (self.monitor.run, self.attention.run, self.observatory.run):
+        for work in (self.monitor.run, self.attention.run, self.observatory.run, self.models.run):
             self._ctx.spawn(work)
 
     def close(self) -> None:

@@ -13,6 +13,7 @@ from chimera.supervision import ChildSpec, Restart, Strategy, SupervisorSpec
 
 from .parts import Parts
 
+_EXTRA = "install chimera-nats[brain], or leave the role out of node.roles"
 Services = Mapping[str, Callable[[], Any]]
 
 
@@ -49,6 +50,8 @@ def load_object(path: str, setting: str) -> Any:
     module, _, name = path.partition(":")
     try:
         return getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise BadSettingError(f"{setting}: {path!r} can't be loaded: {error}", hint=_EXTRA) from error
     except (ImportError, AttributeError) as error:
         raise BadSettingError(f"{setting}: {path!r} can't be loaded: {error}") from error
 

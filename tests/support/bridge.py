@@ -187,7 +187,9 @@ def reply_to(operation: Operation[Any, Any], message: Any) -> Any:
     """A valid reply of the declared type: the least of every field, and the request's own where names agree."""
     fields = _least_struct(shapes.type_info(operation.reply))
     asked = {name: getattr(message, name, None) for name in fields}
-    echoed = {name: value for name, value in asked.items() if value is not None}
+    echoed = {
+        name: value for name, value in asked.items() if value is not None and not isinstance(value, msgspec.Struct)
+    }
     if operation.name == "agent.predict":
         echoed["output"] = message.input
     return msgspec.convert({**fields, **echoed}, operation.reply)
