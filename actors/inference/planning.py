@@ -36,8 +36,8 @@ class Figures:
         disagreement: For proportions: share of messages that two releases would answer differently in its terms.
         spread: For means: standard deviation of the metric from message to message.
         pair_spread: For means: standard deviation of the difference between two releases on one message.
-        told: Share of messages that tell the metric, because somebody judged them.
-        recorded: Messages that can be replayed.
+        told: Share of live messages that tell the metric, because somebody judged them.
+        recorded: Messages that can be replayed; all of them tell the metric.
         replays_per_s: How fast they are replayed.
         messages_per_s: Live messages.
     """
@@ -158,31 +158,29 @@ def _course(case: _Case, stage: Mode) -> _Course:
     if stage == "split":
         return _split(case, length)
     per_s = max(1e-9, case.figures.replays_per_s if stage == "replay" else case.figures.messages_per_s)
-    pairs = _wins if case.plan.primary.kind == "proportion" else _pair_bets
-    return pairs(case, length, per_s)
+    told = 1.0 if stage == "replay" else case.figures.told
+    log_e, counted = (_wins if case.plan.primary.kind == "proportion" else _pair_bets)(case, length, told)
+    return _Course(log_e, counted, counted, per_s, length)
 
 
-def _pair_bets(case: _Case, length: int, per_s: float) -> _Course:
-    count = max(1, int(length * case.figures.told))
+def _pair_bets(case: _Case, length: int, told: float) -> tuple[Array, Numbers]:
+    count = max(1, int(length * told))
     values = case.rng.normal(case.effect, case.figures.pair_spread, (case.runs, count))
-    at = np.arange(1, count + 1) / case.figures.told
-    return _Course(
-        bets_path(np.clip(values, -case.width, case.width), -case.width, case.width, 0.0), at, at, per_s, length
-    )
+    path = bets_path(np.clip(values, -case.width, case.width), -case.width, case.width, 0.0)
+    return path, np.arange(1, count + 1) / told
 
 
-def _wins(case: _Case, length: int, per_s: float) -> _Course:
+def _wins(case: _Case, length: int, told: float) -> tuple[Array, Numbers]:
     """Pairs: only those that differ move the evidence, so only they are drawn."""
     differ = min(1.0, max(case.figures.disagreement, case.effect))
     better = (1.0 + min(1.0, case.effect / differ)) / 2.0
-    rate = differ * case.figures.told
+    rate = differ * told
     events = max(8, int(length * rate + 6.0 * math.sqrt(length * rate)))
     at = np.cumsum(case.rng.geometric(rate, (case.runs, events)), axis=-1)
     valid = at <= length
     won = np.cumsum((case.rng.random((case.runs, events)) < better) & valid, axis=-1)
     path = wins_path(won, np.cumsum(valid, axis=-1) - won)
-    counted = np.minimum(at, length).astype(np.float64)
-    return _Course(path, counted, counted, per_s, length)
+    return path, np.minimum(at, length)
 
 
 def _split(case: _Case, length: int) -> _Course:
@@ -245,7 +243,7 @@ def _assumptions(plan: Plan, figures: Figures) -> str:
         what = f"spread {figures.spread:.4g}, of pairs {figures.pair_spread:.4g}, and no help from a covariate"
     parts = [
         what,
-        f"{figures.told:.0%} of messages judged",
+        f"{figures.told:.0%} of live messages judged",
         f"{figures.messages_per_s:.4g} live messages/s",
         f"{figures.recorded} recorded ones at {figures.replays_per_s:.4g}/s",
         "no guardrail broken, nobody asked for approval",

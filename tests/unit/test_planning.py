@@ -91,9 +91,10 @@ def test_a_replay_ends_with_what_was_recorded() -> None:
 
 
 def test_messages_that_nobody_judged_do_not_help() -> None:
-    """Where one message in ten is judged, ten times the messages are needed."""
+    """Where one live message in ten is judged, ten times as many are needed; what is replayed was judged."""
     all_told, some = said(SHADOW, 0.04), said(SHADOW, 0.04, Figures(live=0.7, told=0.1), max_messages=40_000)
     assert some.messages_p50 == pytest.approx(10 * all_told.messages_p50, rel=0.3)
+    assert said(REPLAY, 0.04, Figures(live=0.7, told=0.1, recorded=5_000)).power > 0.9
 
 
 def test_evidence_is_carried_from_stage_to_stage() -> None:
@@ -127,7 +128,13 @@ def test_proportions_that_should_fall_are_forecast_from_their_other_side() -> No
 def test_what_is_assumed_is_said() -> None:
     """Figures, rates, and where the simulation stops short of the plan."""
     assumed = said(SHADOW, 0.2, max_messages=10_000_000).assumptions
-    for part in ("live correct 0.7", "5.00%", "100% of messages judged", "10 live messages/s", f"{LONGEST} of the"):
+    for part in (
+        "live correct 0.7",
+        "5.00%",
+        "100% of live messages judged",
+        "10 live messages/s",
+        f"{LONGEST} of the",
+    ):
         assert part in assumed
 
 
