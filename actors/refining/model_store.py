@@ -44,6 +44,11 @@ class Shelf(msgspec.Struct, frozen=True, kw_only=True):
     next: int = 1
     cards: list[Card] = []
 
+    @property
+    def newest_at(self) -> float:
+        """When its newest version was trained, Unix time; 0 if there is none."""
+        return max((card.trained_at for card in self.cards), default=0.0)
+
     def card(self, version: int) -> Card | None:
         """The version's card."""
         return next((card for card in self.cards if card.version == version), None)
@@ -137,12 +142,16 @@ class ModelStore:
         await self._change(name, pointed)
 
     async def sweep(self) -> int:
-        """Remove bytes that no list names: a writer died between the two. How many there were."""
+        """Remove bytes that no list names: a writer died between the two. How many there were.
+
+        Only those of numbers that were given since: what another writer is about to name stays.
+        """
         _, blobs = await self._open()
-        there = await blobs.names()  # before the lists: what is added meanwhile stays
-        shelves, unreadable = await self.shelves()
+        there = await blobs.names()
+        shelves, _ = await self.shelves()
         named = {card.blob for shelf in shelves for card in shelf.cards}
-        orphans = [name for name in there if name not in named and name.split(".")[0] not in unreadable]
+        following = {shelf.name: shelf.next for shelf in shelves}
+        orphans = [blob for blob in there if blob not in named and _version(blob) < following.get(_name(blob), 0)]
         await self._drop(orphans)
         return len(orphans)
 
@@ -156,7 +165,7 @@ class ModelStore:
     async def _put(self, model: Model, note: str) -> Card:
         _, blobs = await self._open()
         data = to_bytes(model)
-        blob = f"{model.name}.{model.version:08d}.{model.digest[:12]}"
+        blob = f"{model.name}.{model.version:08d}.{model.digest[:12]}"  # a name has no dots: see ``_version``
         await blobs.put(blob, data)
         return Card(
             version=model.version, blob=blob, kind=model.kind, trained_at=model.trained_at,
@@ -205,3 +214,13 @@ def _pruned(cards: list[Card], live: int) -> tuple[list[Card], list[Card]]:
     room = KEPT - any(card.version == live for card in cards)
     gone = others[: max(0, len(others) - room)]
     return [card for card in cards if card not in gone], gone
+
+
+def _name(blob: str) -> str:
+    return blob.partition(".")[0]
+
+
+def _version(blob: str) -> float:
+    """The version that bytes were stored for; beyond all if the name is none of ours."""
+    part = blob.split(".")[1:2]
+    return int(part[0]) if part and part[0].isdecimal() else float("inf")

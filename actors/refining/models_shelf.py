@@ -33,6 +33,8 @@ class ModelShelf:
     where too little came since, a person is told instead. A new version goes live only if it beats the naive method and
     is no worse than the live one on values that neither has seen; otherwise it is stored, with the reason.
 
+    Several nodes may each have one: what one trains or restores, the others take up at their next inspection.
+
     Args:
         bus: Where the buckets ``MODELS`` and ``models`` are.
         clock: Time.
@@ -45,7 +47,7 @@ class ModelShelf:
         self._store = ModelStore(bus)
         self._aside = Aside()
         self._live: dict[str, Live] = {}
-        self._tried: dict[str, float] = {}
+        self._newest: dict[str, float] = {}
         self._turn = anyio.Lock()
 
     async def run(self) -> None:
@@ -62,12 +64,7 @@ class ModelShelf:
     async def load(self) -> None:
         """Read and verify every live model; those that are corrupt are told, and left out."""
         swept = await self._store.sweep()
-        shelves, corrupt = await self._store.shelves()
-        for shelf in shelves:
-            model, trouble = await self._read(shelf)
-            if model is not None:
-                self._live[shelf.name] = Live(model)
-            corrupt += [trouble] if trouble else []
+        corrupt = await self._refresh()
         words = f"{len(self._live)} live models loaded" + (f"; corrupt: {', '.join(corrupt)}" if corrupt else "")
         level = "error" if corrupt else "info"
         self._report("model-loading", words, level=level, loaded=len(self._live), corrupt=corrupt, swept=swept)
@@ -139,11 +136,25 @@ class ModelShelf:
         return await self.models(CheckModels())
 
     async def inspect(self) -> None:
-        """Look at every model once; train those that need it."""
+        """Look at every model once; train those that need it, unless another node just did."""
         async with self._turn:
+            await self._refresh()
             for make in self._makers():
                 await self._inspect(make())
                 await checkpoint()
+
+    async def _refresh(self) -> list[str]:
+        """Take up what is live now, whoever made it so; gives what is corrupt."""
+        shelves, corrupt = await self._store.shelves()
+        for shelf in shelves:
+            self._newest[shelf.name] = shelf.newest_at
+            held = self._live.get(shelf.name)
+            if held is None or held.model.version != shelf.live:
+                model, trouble = await self._read(shelf)
+                corrupt += [trouble] if trouble else []
+                if model is not None:
+                    self._live[shelf.name] = Live(model)
+        return corrupt
 
     # -- training ------------------------------------------------------------------------------------------------------
 
@@ -166,8 +177,8 @@ class ModelShelf:
 
     async def _try(self, lesson: Lesson, reason: str) -> None:
         """Train, unless it was tried a moment ago or the data is too little."""
-        now = self._clock.monotonic()
-        if now - self._tried.get(lesson.name, -RETRY_S) >= RETRY_S:
+        newest = self._newest.get(lesson.name, 0.0)
+        if self._clock.time() - newest >= RETRY_S:
             with suppress(BadMessageError):
                 await self._train(lesson, reason)
 
@@ -180,7 +191,7 @@ class ModelShelf:
             return challenge(lesson, now, before)
 
         model, live, note = await self._aside.run(work)
-        self._tried[lesson.name] = self._clock.monotonic()
+        self._newest[lesson.name] = now
         card = await self._store.add(model, live=live, note=note)
         if live:
             self._live[lesson.name] = Live(await self._store.load(card))
@@ -198,7 +209,7 @@ class ModelShelf:
         model = await self._store.load(card)
         await self._store.point(shelf.name, card.version)
         self._live[shelf.name] = Live(model)
-        self._tried[shelf.name] = self._clock.monotonic()
+        self._newest[shelf.name] = self._clock.time()
         words = f"{shelf.name} went from version {shelf.live} to {card.version}"
         self._report("model-loading", words, model=shelf.name, version=card.version, before=shelf.live)
 

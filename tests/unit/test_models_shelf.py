@@ -208,17 +208,33 @@ async def test_two_writers_get_two_versions(world: World):
 
 
 async def test_a_restart_loads_what_was_live_and_sweeps_what_nobody_names(world: World):
-    """Live models are back, a corrupt one is told and left out, and bytes of a training that died are removed."""
+    """Live models are back, a corrupt one is told and left out; bytes that a dead training left go, others stay."""
     await world.live_through(300)
     await world.shelf.train(TrainModels())
     await world.spoil(LOAD, 1)
-    await (await world.bus.objects(BLOBS)).put("echo-load.00000009.abc", b"x")
+    blobs = await world.bus.objects(BLOBS)
+    for orphan in ("echo-load.00000001.abc", "echo-load.00000002.abc"):
+        await blobs.put(orphan, b"x")
     again = world.new_shelf()
     await again.load()
     assert again.live(LATENCY) == world.shelf.live(LATENCY)
     assert again.live(LOAD) is None
     assert any(f"{LOAD}/1" in words for name, words in world.told if name == "model-loading")
-    assert "echo-load.00000009.abc" not in await (await world.bus.objects(BLOBS)).names()
+    assert [name for name in await blobs.names() if name.endswith(".abc")] == ["echo-load.00000002.abc"]
+
+
+async def test_a_second_node_takes_up_what_the_first_made_live(world: World):
+    """What one node trained the other does not train again, and what one restored is live on the other too."""
+    await world.live_through(300)
+    other = world.new_shelf()
+    await world.shelf.inspect()
+    await other.inspect()
+    assert list(await world.versions(LATENCY)) == [1]
+    assert other.live(LATENCY) == world.shelf.live(LATENCY)
+    await world.shelf.train(TrainModels(name=INPUTS))
+    await world.shelf.restore(RestoreModels(name=INPUTS, version=1))
+    await other.inspect()
+    assert other.live(INPUTS) == world.shelf.live(INPUTS)
 
 
 async def test_models_are_trained_by_themselves_but_not_all_the_time(world: World):
