@@ -104,7 +104,7 @@ class Optimizer(Faces, name="optimizer", mailbox=1024, concurrency=128, layer="r
     async def on_stop(self, reason: str) -> None:  # noqa: ARG002 - whatever the reason, the same is to do
         """Let what was written be stored."""
         if hasattr(self, "_room"):
-            self._room.close()
+            await self._room.close()
         if self._leads:
             with anyio.move_on_after(2.0), suppress(RestartingError):
                 await self._journal.barrier()

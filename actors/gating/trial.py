@@ -27,12 +27,13 @@ class _Arm:
     primary: Comparison
     guardrails: list[Comparison]
     banked: float = 1.0
+    highest: float = 1.0
     counted: int = 0
     out: str = ""
 
     @property
     def better(self) -> float:
-        """Evidence of all stages that it is better."""
+        """Evidence of all stages that it is better. ``highest`` is the most it ever was: proven once is proven."""
         return self.banked * self.primary.evidence().e_better
 
 
@@ -163,6 +164,7 @@ class Trial:
             arm.counted += sum(row.candidate == index and not row.late for row in own)
             for place, comparison in enumerate([arm.primary, *arm.guardrails]):
                 comparison.add(own, place)
+            arm.highest = max(arm.highest, arm.better)
         if entry.stage == "split":
             now.harmed += sum(_is_harmed(row, self.metrics) for row in entry.rows if row.candidate)
             if now.ratio is not None:
@@ -276,7 +278,7 @@ class Trial:
 
     def _ruling(self, arm: _Arm) -> Ruling:
         standing = Standing(
-            release=arm.release, better=arm.better, primary=arm.primary.evidence(),
+            release=arm.release, better=arm.highest, primary=arm.primary.evidence(),
             guardrails=[one.evidence() for one in arm.guardrails],
             last_stage=self._now.stage == len(self.plan.stages) - 1, counted=arm.counted,
             exhausted=self._now.exhausted,

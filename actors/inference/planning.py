@@ -82,6 +82,7 @@ class _Sum:
     """What the stages so far came to, one number for each simulation."""
 
     banked: Array
+    highest: Array
     messages: Array
     seconds: Array
 
@@ -103,7 +104,7 @@ def forecast(plan: Plan, effect: float, figures: Figures, *, level: float, seed:
         raise ValueError("no forecast for a quantile: take the share of slow messages, metric 'slow', as primary")
     runs = _simulations(plan, figures)
     case = _Case(np.random.default_rng(seed), runs, plan, effect, figures)
-    sofar = _Sum(np.zeros(runs), np.zeros(runs), np.zeros(runs))
+    sofar = _Sum(*(np.zeros(runs) for _ in range(4)))
     won: Numbers = np.zeros(runs, dtype=bool)
     for place, stage in enumerate(plan.stages):
         course = _course(case, stage)
@@ -120,11 +121,12 @@ def forecast(plan: Plan, effect: float, figures: Figures, *, level: float, seed:
 def _pass(sofar: _Sum, course: _Course, bar: float, least: int) -> Numbers:
     """Add a stage; whether each simulation was proven in it."""
     total = sofar.banked[:, None] + course.log_e
-    over = np.asarray((total >= bar) & (course.counted >= least))
+    highest = np.maximum(sofar.highest[:, None], np.maximum.accumulate(total, axis=-1))
+    over = np.asarray((highest >= bar) & (course.counted >= least))
     proven: Numbers = np.asarray(over.any(axis=-1))
     rows, look = np.arange(len(total)), np.where(proven, over.argmax(axis=-1), -1)
     used = np.where(proven, np.broadcast_to(course.messages, total.shape)[rows, look], course.length)
-    sofar.banked = total[rows, look]
+    sofar.banked, sofar.highest = total[rows, look], highest[rows, look]
     sofar.messages = sofar.messages + used
     sofar.seconds = sofar.seconds + used / course.per_s
     return proven

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import anyio
 
 from chimera.audit import AuditLog
 from chimera.bus.contract import Bus
 from chimera.config import Settings
 from chimera.context import Context
-from chimera.errors import UnavailableError
+from chimera.errors import ChimeraError, UnavailableError
 from chimera.metrics import Metrics
 from chimera.store.contract import Store
 from subjects.agent import ConfigureBatching
@@ -31,6 +34,8 @@ from .windows import Windows
 
 if TYPE_CHECKING:
     from chimera.node.parts import Parts
+
+_KEEP_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +106,11 @@ class Room:
         for work in (self.monitor.run, self.attention.run, self.observatory.run, self.models.run):
             self._ctx.spawn(work)
 
-    def close(self) -> None:
-        """Leave the log's level as it was."""
+    async def close(self) -> None:
+        """Leave the log's level as it was, and keep a picture of the series, so that a start reads nothing again."""
         self.attention.close()
+        with anyio.move_on_after(_KEEP_S), suppress(ChimeraError):
+            await self.observatory.keep()
 
     @property
     def clerk(self) -> Clerk:

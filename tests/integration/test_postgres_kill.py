@@ -12,12 +12,13 @@ import anyio.to_thread
 import pytest
 
 from actors.queueing import states
-from actors.queueing.records import Moved, New, Spec, join, pack
+from actors.queueing.records import Moved, New, Spec, pack
 from actors.scheduling.journal import stream_spec
 from actors.scheduling.projection import TaskProjection
 from chimera.bus import Bus, MemoryBus, MemoryHub, StreamSpec
 from chimera.clock import SystemClock
 from chimera.errors import UnavailableError
+from chimera.journal import join
 from chimera.store import Follower, OutcomeFilter, Projector, Store, TaskFilter, open_store
 from chimera.wire import encode
 from subjects.event import TaskJudged, TaskProcessed
