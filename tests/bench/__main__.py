@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.bench import (
     actors,
     bridge,
+    gate,
     insight,
     kpi,
     local_ask,
@@ -50,6 +51,7 @@ MODULES = (
     insight,
     kpi,
     optimize,
+    gate,
 )
 BENCHMARKS: dict[str, Benchmark] = {module.BENCHMARK.name: module.BENCHMARK for module in MODULES}
 
