@@ -357,7 +357,7 @@ FORECAST = Operation(
 )  # fmt: skip
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
-    EXPERIMENTS, CREATE_EXPERIMENT, EXPERIMENT, STOP_EXPERIMENT, EXPLAIN, FORECAST,
+    EXPERIMENTS, CREATE_EXPERIMENT, FORECAST, EXPERIMENT, STOP_EXPERIMENT, EXPLAIN,
 )  # fmt: skip
 EVENTS: tuple[EventType, ...] = (
     EventType(Decided, "chimera.event.optimizer.decided", "the gate decided on an experiment"),

@@ -330,7 +330,7 @@ CONFIGURE = Operation(
 )  # fmt: skip
 PROPOSE = Operation(
     "optimizer", "propose", Propose, Proposal, Port.REFINEMENT, "A genome worth a trial; nothing is deployed",
-    http=(Http("POST", "/api/optimization/propose"),), timeout_s=10.0, errors=("no-agent",), example=_AGENT,
+    http=(Http("POST", "/api/optimization/propose"),), safe=True, timeout_s=10.0, errors=("no-agent",), example=_AGENT,
 )  # fmt: skip
 AUTO_TUNE = Operation(
     "optimizer", "auto_tune", AutoTune, Tune, Port.REFINEMENT, "Start the closed loop on an agent",

@@ -38,8 +38,14 @@ ROWS: list[Row] = [
         200,
         {"batch_size", "batch_timeout_ms"},
     ),
-    ("GET", "/api/integration/layer5", None, 503, {"code", "hint"}),
-    ("POST", "/api/config/optimize", {}, 503, {"code", "hint"}),
+    ("GET", "/api/integration/layer5", None, 200, {"layer", "reachable", "latency_ms", "breaker"}),
+    (
+        "POST",
+        "/api/agents/sentiment/evaluate",
+        {"inputs": [{"text": "fine"}]},
+        200,
+        {"results", "checksum", "release", "failed"},
+    ),
 ]
 """Method, path, body, status, and members that the answer must have."""
 
@@ -47,6 +53,7 @@ PROBLEMS: list[Row] = [
     ("GET", "/nothing", None, 404, "not-found"),
     ("GET", "/predict", None, 405, "method"),
     ("GET", "/api/agents/nobody", None, 404, "no-agent"),
+    ("POST", "/api/config/optimize", {"agent": "nobody"}, 404, "no-agent"),
     ("POST", "/predict", {"job_id": "p1", "agent": "nobody", "input": {"text": "x"}}, 404, "no-agent"),
     ("POST", "/predict", {"job_id": "p2", "input": {"text": 7}}, 422, "agent-error"),
     ("POST", "/predict", {"job_id": "p 3", "input": {"text": "x"}}, 400, "bad-message"),

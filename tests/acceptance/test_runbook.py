@@ -26,13 +26,13 @@ COMMANDS: dict[str, tuple[str, set[str]]] = {
         {"job_id", "output"},
     ),
     "agents": ("curl http://layer4-service:8000/health/agents", {"agents"}),
-    "layer 5": ("curl http://layer4-service:8000/api/integration/layer5", {"code"}),
+    "layer 5": ("curl http://layer4-service:8000/api/integration/layer5", {"reachable", "latency_ms"}),
     "batching": (
         """curl -X POST http://layer4-service:8000/api/config/batching \\
   -d '{"batch_size": 32, "batch_timeout_ms": 100}'""",
         {"batch_size", "batch_timeout_ms"},
     ),
-    "optimize": ("curl -X POST http://layer4-service:8000/api/config/optimize", {"code"}),
+    "optimize": ("curl -X POST http://layer4-service:8000/api/config/optimize", {"proposal", "applied", "reason"}),
 }
 
 
