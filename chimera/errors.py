@@ -125,6 +125,20 @@ class NoModelError(NotFoundError):
     default_hint = "list them with: chimera call optimizer.models '{\"all\": true}'"
 
 
+class NoEvolutionError(NotFoundError):
+    """There is no evolution with this id, or none at all yet."""
+
+    code = "no-evolution"
+    default_hint = "list them with: chimera call evolver.evolutions"
+
+
+class NoGenomeError(NotFoundError):
+    """There is no genome with this id."""
+
+    code = "no-genome"
+    default_hint = "list them with: chimera call evolver.genomes"
+
+
 class MethodError(ChimeraError):
     """The path is right, the method is not."""
 

@@ -4,15 +4,36 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import agent, event, experiment, insight, node, optimizer, report, scheduler, trial
+from . import (
+    agent,
+    autonomous,
+    event,
+    evolution,
+    evolver,
+    experiment,
+    genome,
+    insight,
+    node,
+    optimizer,
+    report,
+    scheduler,
+    trial,
+)
 from ._message import Message
 from ._operation import EventType, Operation
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
     *agent.OPERATIONS, *trial.OPERATIONS, *node.OPERATIONS, *scheduler.OPERATIONS,
     *optimizer.OPERATIONS, *experiment.OPERATIONS, *insight.OPERATIONS, *report.OPERATIONS,
+    *evolver.OPERATIONS, *evolution.OPERATIONS, *genome.OPERATIONS, *autonomous.OPERATIONS,
 )  # fmt: skip
-EVENTS: tuple[EventType, ...] = (*event.EVENTS, *experiment.EVENTS, *optimizer.EVENTS)
+EVENTS: tuple[EventType, ...] = (
+    *event.EVENTS,
+    *experiment.EVENTS,
+    *optimizer.EVENTS,
+    *evolution.EVENTS,
+    *autonomous.EVENTS,
+)
 
 _by_name = {operation.name: operation for operation in OPERATIONS}
 _by_request: dict[type[Message], Operation[Any, Any]] = {operation.request: operation for operation in OPERATIONS}
