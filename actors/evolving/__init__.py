@@ -1,0 +1,1 @@
+"""Evolving: the pure parts of evolution; no bus, no actor, no clock."""
