@@ -55,12 +55,16 @@ class Descriptor(Reply, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class EvolutionBudget(Reply, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one evolution may use: genomes evaluated, tasks run beside live traffic, guests' CPU time, duration."""
+    """What one evolution may use: genomes evaluated, tasks run beside live traffic, guests' CPU time, duration.
+
+    ``harmed``: live messages that the champion may answer worse, or fail, while it is at the gate.
+    """
 
     evaluations: Annotated[int, Meta(ge=1, le=10_000_000)] = 1_000_000
     tasks: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 10_000_000
     cpu_s: Annotated[float, Meta(gt=0, le=1e7)] = 3_600.0
     seconds: Seconds = 3_600.0
+    harmed: Annotated[int, Meta(ge=0, le=1_000_000)] = 200
 
 
 class Window(Reply, frozen=True, kw_only=True):

@@ -1,0 +1,1 @@
+"""Breeding: the evolver's parts around the pure ``evolving``."""
