@@ -12,13 +12,18 @@ from .contract import (
     Write,
 )
 from .follower import Follower, Projection
+from .genomes import CheckRow, GenomeFilter, GenomeRow, Genomes, RunRow
 from .open import open_store
 from .projector import Projector, ProjectorStatistics, Regress, project
 from .rebuild import Part, Progress, StreamPart
 from .tasks import TaskChangeRow, TaskFilter, TaskHistory, TaskMove, TaskRow
 
 __all__ = [
+    "CheckRow",
     "Follower",
+    "GenomeFilter",
+    "GenomeRow",
+    "Genomes",
     "MeasureFilter",
     "Measured",
     "OutcomeFilter",
@@ -30,6 +35,7 @@ __all__ = [
     "ProjectorStatistics",
     "Regress",
     "Remembered",
+    "RunRow",
     "Store",
     "StoreStatistics",
     "StreamPart",

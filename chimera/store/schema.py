@@ -148,11 +148,38 @@ _TASK_CHANGES = Table(
     required=("reason", "seq"),
 )
 
+_GENOMES = Table(
+    "genomes",
+    {"place": "identity", "id": "text", "evolution": "text", "agent": "text", "release": "integer",
+     "generation": "integer", "island": "integer", "number": "integer", "fitness": "real", "at": "real",
+     "record": "blob", "checksum": "text", "seq": "integer"},
+    key=("place",),
+    required=("id", "evolution", "agent", "release", "generation", "island", "number", "at", "record", "checksum",
+              "seq"),
+    indexes=(("evolution", "fitness"), ("agent", "at"), ("at",)),
+    unique=(("id",),),
+)  # fmt: skip
+_GENOME_REGISTER = Table(
+    "genome_register",
+    {"id": "text", "evolution": "text", "checksum": "text", "kept": "integer", "seq": "integer"},
+    key=("id",),
+    required=("evolution", "checksum", "kept", "seq"),
+    indexes=(("evolution",),),
+)
+_GENOME_RUNS = Table(
+    "genome_runs",
+    {"evolution": "text", "agent": "text", "at": "real", "thinned": "integer"},
+    key=("evolution",),
+    required=("agent", "at", "thinned"),
+    indexes=(("agent", "at"),),
+)
+
 STEPS: tuple[Step, ...] = (
     Step("0001_agents", (_AGENTS, _RELEASES)),
     Step("0002_outcomes", (OUTCOMES, _JUDGEMENTS, _STREAMS)),
     Step("0003_node", (_SETTINGS, _REMEMBERED, _PULSE)),
     Step("0004_tasks", (_TASKS, _TASK_CHANGES)),
+    Step("0005_genomes", (_GENOMES, _GENOME_REGISTER, _GENOME_RUNS)),
 )
 """Every step there is, oldest first."""
 
