@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from actors.evolving.lineage import faults
 from actors.evolving.record import GenomeRecord, Schema, check, unpack_record
 from chimera.errors import CorruptError
 from chimera.store import CheckRow, GenomeRow
@@ -26,17 +25,22 @@ _COLUMNS = {
 """Field of a record to the column that repeats it."""
 
 
-class Birth(NamedTuple):
-    """What lineage needs of a genome."""
+_ISLAND_BITS, _NUMBER_BITS = 16, 40
+
+
+class Orphan(NamedTuple):
+    """A genome whose parent was not seen yet; ``birth`` is when it was bred, ``thinned`` excuses a missing parent."""
 
     id: str
-    parents: tuple[str, ...]
-    operator: str
-    generation: int
+    birth: int
+    thinned: bool
 
 
 class Checker:
     """Takes rows page by page and remembers what is wrong, not the rows.
+
+    Of every genome it keeps its id and one number, when it was bred: many small objects would stall the event loop
+    whenever Python looks for garbage among them.
 
     Args:
         schemas: Of every release that is known.
@@ -44,8 +48,8 @@ class Checker:
 
     def __init__(self, schemas: Schemas) -> None:
         self._schemas = schemas
-        self._births: dict[str, Birth] = {}
-        self._thinned: set[str] = set()
+        self._births: dict[str, int] = {}
+        self._orphans: dict[str, list[Orphan]] = {}
         self.found: dict[str, list[str]] = {}
         self.runs: set[str] = set()
         self.checked = 0
@@ -59,22 +63,23 @@ class Checker:
             if wrong:
                 self.found[one.row.id] = wrong
 
-    def strangers(self) -> set[str]:
+    def strangers(self) -> list[str]:
         """Parents that were in no page: whoever asks for a part of the genomes must look for them."""
-        return {parent for birth in self._births.values() for parent in birth.parents if parent not in self._births}
+        return [parent for parent in self._orphans if parent not in self._births]
 
     def lineages(self, known: Collection[str]) -> None:
-        """Check the lineages of all that was taken.
+        """Check the lineages that were left open.
 
         Args:
             known: Those of the ``strangers`` that are stored.
         """
-        births = [
-            birth._replace(parents=tuple(one for one in birth.parents if self._counts(birth.id, one, known)))
-            for birth in self._births.values()
-        ]
-        for id_, wrong in faults(births).items():
-            self.found.setdefault(id_, []).extend(wrong)
+        for parent, orphans in self._orphans.items():
+            birth = self._births.get(parent)
+            for one in orphans:
+                if birth is not None:
+                    self._blame(one.id, _too_late(parent, birth, one.birth))
+                elif parent not in known and not one.thinned:
+                    self._blame(one.id, f"its parent '{parent[:64]}' is not known")
 
     def bad(self) -> list[BadGenome]:
         """What is wrong, by id; the last one counts those that are not named."""
@@ -88,7 +93,7 @@ class Checker:
         except CorruptError as error:
             yield error.detail
             record = None
-            self._births[one.row.id] = Birth(one.row.id, (), "", 0)  # its children are none the worse for it
+            self._births[one.row.id] = 0  # its children are none the worse for it
         if one.registered is None:
             yield "nobody stored a genome of this id"
         elif one.registered != (record.checksum if record else one.row.checksum):
@@ -97,18 +102,35 @@ class Checker:
             yield from self._record(record, one)
 
     def _record(self, record: GenomeRecord, one: CheckRow) -> Iterator[str]:
-        self._births[one.row.id] = Birth(one.row.id, self._shared(record.parents), "", record.generation)
-        if one.thinned:
-            self._thinned.add(one.row.id)
+        birth = self._births[one.row.id] = _birth(record)
+        for parent in dict.fromkeys(record.parents):
+            if parent not in self._births:
+                self._orphans.setdefault(parent, []).append(Orphan(one.row.id, birth, one.thinned))
+            elif wrong := _too_late(parent, self._births[parent], birth):
+                yield wrong
         yield from columns(record, one.row)
         yield from fitting(record, self._schemas)
 
-    def _shared(self, parents: Sequence[str]) -> tuple[str, ...]:
-        """The parents' ids as the strings that are held already: there are many genomes."""
-        return tuple(self._births[one].id if one in self._births else one for one in parents)
+    def _blame(self, id_: str, wrong: str) -> None:
+        if wrong:
+            self.found.setdefault(id_, []).append(wrong)
 
-    def _counts(self, id_: str, parent: str, known: Collection[str]) -> bool:
-        return parent in self._births or (parent not in known and id_ not in self._thinned)
+
+def _birth(record: GenomeRecord) -> int:
+    """Generation, island and number as one whole number; what does not fit is another fault's business."""
+    island, number = record.island % (1 << _ISLAND_BITS), record.number % (1 << _NUMBER_BITS)
+    return (record.generation << _ISLAND_BITS | island) << _NUMBER_BITS | number
+
+
+def _too_late(parent: str, theirs: int, own: int) -> str:
+    """What is wrong with a parent: it is of a later generation, or of the same island and was asked for later."""
+    place, own_place = theirs >> _NUMBER_BITS, own >> _NUMBER_BITS
+    generation = place >> _ISLAND_BITS
+    if generation > own_place >> _ISLAND_BITS:
+        return f"its parent '{parent[:64]}' is of generation {generation}, after its own"
+    if place == own_place and theirs >= own:
+        return f"its parent '{parent[:64]}' was bred after it"
+    return ""
 
 
 def columns(record: GenomeRecord, row: GenomeRow) -> Iterator[str]:

@@ -173,8 +173,7 @@ class GenomeShelf:
         while rows := await self._genomes.check_page(message.agent, message.evolution, after, _PAGE):
             await anyio.to_thread.run_sync(checker.take, rows)
             after = rows[-1].place
-        strangers = await anyio.to_thread.run_sync(checker.strangers)
-        known = {one for one in strangers if await self._genomes.is_there(one)}
+        known = await self.known(await anyio.to_thread.run_sync(checker.strangers))
         await anyio.to_thread.run_sync(checker.lineages, known)
         found = Validation(
             status="fail" if checker.found or missing else "pass", checked=checker.checked,

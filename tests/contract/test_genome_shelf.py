@@ -195,12 +195,15 @@ async def test_genes_that_do_not_fit_their_release_are_named(stage: Stage):
         genome(4, parents=(5,)),
         genome(5, generation=3),
     ]
+    wrong += [genome(6, parents=(7,)), genome(7), genome(8, parents=(8,))]
     await stage.told_now(wrong)
     named = await found(stage)
-    assert named.keys() == {"v-1-1", "v-1-2", "v-1-4"}
+    assert named.keys() == {"v-1-1", "v-1-2", "v-1-4", "v-1-6", "v-1-8"}
     assert "1.5 is outside 0.0 to 1.0" in named["v-1-1"]
     assert "release 1 of 'ghost' is not known" in named["v-1-2"]
     assert "generation 3, after its own" in named["v-1-4"]
+    assert named["v-1-6"] == "its parent 'v-1-7' was bred after it"
+    assert "its own parent" in named["v-1-8"]
     with pytest.raises(CorruptError, match="outside"):
         await stage.shelf.sound("v-1-1", SCHEMAS)
     assert (await stage.shelf.sound("v-1-3", SCHEMAS)).id == "v-1-3"
