@@ -199,6 +199,17 @@ class SchedulerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class EvolutionSettings:
+    """The breeding of genomes."""
+
+    genomes_max: int = setting(
+        200_000,
+        Integer(1_000, 100_000_000),
+        "genomes kept in the store; beyond it the oldest go, but champions, their ancestors and the newest evolutions",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings of a node."""
 
@@ -210,6 +221,7 @@ class Settings:
     log: LogSettings = LogSettings()
     agent: AgentSettings = AgentSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
+    evolution: EvolutionSettings = EvolutionSettings()
     supervision: SupervisorSettings = field(default=NO_TREE)
 
 
