@@ -83,6 +83,7 @@ class Space:
         base_settings: Mapping[str, Any] | None = None,
         tune: Collection[str] = (),
         scales: Mapping[str, Scale] | None = None,
+        most: int = MAX_DIMENSIONS,
     ) -> Space:
         """The space of an agent's parameters and of execution settings declared in the same words.
 
@@ -95,6 +96,7 @@ class Space:
             base_settings: The settings in force; defaults where it says nothing.
             tune: Names to search, ``capitals_increment`` or ``settings.batch_size``; empty for all that can be.
             scales: Names whose scale is not what ``LOG_FROM`` makes of their bounds.
+            most: Most dimensions.
 
         Raises:
             BadGenomeError: If a declaration or base is unsound, a name is unknown or can't be searched, or nothing
@@ -105,9 +107,9 @@ class Space:
         said = scales or {}
         wishes: dict[str, Scale] = {name: said[given] for name, given in _named(bare, said).items()}
         space = cls(_related([_searched(member, chosen, wishes.get(member.name)) for member in bare]))
-        if not 1 <= (count := len(space.dimensions)) <= MAX_DIMENSIONS:
+        if not 1 <= (count := len(space.dimensions)) <= most:
             raise BadGenomeError(
-                f"{count} dimensions can't be searched, 1 to {MAX_DIMENSIONS} can",
+                f"{count} dimensions can't be searched, 1 to {most} can",
                 hint="name the parameters to tune, and give them finite bounds in the manifest",
             )
         return space

@@ -1,0 +1,170 @@
+"""Engines whose population is replaced as a whole by what bred it: the base of ``cmaes``, and ``gaco`` for mixed genes.
+
+Both replace their whole population every generation, and ask for it in its order. What they know beyond it (covariance,
+pheromones) lives inside pygmo and can't be read or written: after a resize they begin again from the members.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, Protocol
+
+import numpy as np
+
+from .box import Array, Box
+from .engine import BREEDING, Asking, Brood, Engine, Evaluate, Members, Setup, ranking
+from .pagmo import Evolver
+from .seeds import derive
+
+ELITE = 64
+"""How many of the best genomes ever seen are remembered: what islands send, and what a restart begins with."""
+
+GACO_MOST = 60_000
+"""Most genes of a population of ``gaco``: about 10 ms a generation in which no other thread runs."""
+
+
+class Kernel(Protocol):
+    """What breeds: a population goes in, the next one comes out."""
+
+    def evolve(self, seed: int, measure: Evaluate) -> tuple[Array, Array]:
+        """The next population; if ``measure`` raises, all is as before."""
+        ...
+
+    def put(self, row: int, vector: Array, value: Array) -> None:
+        """Replace a member."""
+        ...
+
+
+class PygmoEngine(Engine):
+    """An algorithm of pygmo, one generation a call, with a seed of its own for each."""
+
+    def __init__(self, box: Box, setup: Setup, given: Array | None = None) -> None:
+        super().__init__(box, setup, given)
+        nobody = Members(np.empty((0, box.width)), np.empty((0, self.columns)), ())
+        self._members, self._elite = nobody, nobody
+        self._kernel: Kernel | None = None
+
+    @property
+    def population(self) -> Members:
+        """Those of the last generation."""
+        return self._members
+
+    def emigrants(self, count: int) -> Members:
+        """The best seen in any generation."""
+        return self._elite.take(range(min(count, len(self._elite))))
+
+    def receive(self, members: Members) -> None:
+        """Let members in, for the worst of the last generation and among the remembered ones."""
+        count = min(len(members), len(self._members) - 1)
+        worst = ranking(self._members.values, self.setup.objectives)[::-1][:count].tolist()
+        self._replace(worst, members.take(range(count)))
+
+    @abstractmethod
+    def kernel(self, members: Members) -> Kernel:
+        """What breeds from here on, from these members."""
+
+    def _found(self, brood: Brood, values: Array, first: int) -> None:
+        self._restart(Members(brood.vectors, values, tuple(range(first, first + len(values)))))
+
+    def _restart(self, members: Members) -> None:
+        self._remember(members)
+        self._begin(members)
+
+    def _begin(self, members: Members) -> None:
+        """With exactly ``size`` members: the best of these, repeated where there are too few."""
+        if len(members) != self.size:
+            order = ranking(members.values, self.setup.objectives).tolist()
+            members = members.take([order[place % len(order)] for place in range(self.size)])
+        self._members = members
+        self._kernel = self.kernel(members)
+
+    def _advance(self, asking: Asking) -> None:
+        extra, bred = self.immigrants(), 0
+
+        def measure(vectors: Array) -> Array:
+            nonlocal bred
+            bred = len(vectors)
+            return asking(_joined(_sampled(vectors), extra))[:bred]
+
+        assert self._kernel is not None  # noqa: S101 - the first step made it
+        seed = derive(self.setup.seed, BREEDING, self.setup.island, self.generation)
+        vectors, values = self._kernel.evolve(seed, measure)
+        self._members = Members(vectors, values, tuple(range(self.asked, self.asked + bred)))
+        self._remember(self._members)
+        if len(extra.vectors):
+            self._let_in(asking, extra, bred)
+
+    def _let_in(self, asking: Asking, extra: Brood, bred: int) -> None:
+        said = asking.cleaned()[bred:]
+        numbers = tuple(range(self.asked + bred, self.asked + bred + len(said)))
+        self.receive(Members(extra.vectors, said, numbers))
+
+    def _replace(self, rows: list[int], members: Members) -> None:
+        vectors, values = self._members.vectors.copy(), self._members.values.copy()
+        numbers = list(self._members.numbers)
+        for place, row in enumerate(rows):
+            vectors[row], values[row] = members.vectors[place], members.values[place]
+            numbers[row] = members.numbers[place]
+            assert self._kernel is not None  # noqa: S101 - members came with it
+            self._kernel.put(row, vectors[row], values[row])
+        self._members = Members(vectors, values, tuple(numbers))
+        self._remember(members)
+
+    def _remember(self, members: Members) -> None:
+        both = _merged(self._elite, members)
+        self._elite = both.take(ranking(both.values, self.setup.objectives)[:ELITE].tolist())
+
+    def _resized(self) -> None:
+        self._begin(_merged(self._elite, self._members))
+
+
+class Gaco(PygmoEngine):
+    """Extended ant colony optimisation (Schlueter et al., Computers & Operations Research 2009): mixed, with limits.
+
+    Raises:
+        ValueError: If the population has more than ``GACO_MOST`` genes.
+    """
+
+    name = "gaco"
+
+    def __init__(self, box: Box, setup: Setup, given: Array | None = None) -> None:
+        super().__init__(box, setup, given)
+        self._check(setup.size)
+
+    def configure(self, *, size: int | None = None, mutation_rate: float | None = None) -> None:
+        """Another size from the next step on; pheromones begin again, and there is no mutation.
+
+        Raises:
+            ValueError: If the population has more than ``GACO_MOST`` genes.
+        """
+        self._check(self.size if size is None else size)
+        super().configure(size=size, mutation_rate=mutation_rate)
+
+    def kernel(self, members: Members) -> Kernel:
+        """The algorithm of pygmo, which is not to stop by itself."""
+        never = (1 << 31) - 1
+        options: dict[str, Any] = {"ker": min(63, self.size), "impstop": never, "evalstop": never, "memory": True}
+        return Evolver("gaco", options, self.box, members.vectors, members.values, objectives=self.setup.objectives)
+
+    def _check(self, size: int) -> None:
+        if size * self.box.width > GACO_MOST:
+            most = GACO_MOST // self.box.width
+            raise ValueError(f"gaco takes at most {most} genomes of {self.box.width} genes; use islands, or 'steady'")
+
+
+def _sampled(vectors: Array) -> Brood:
+    count = len(vectors)
+    return Brood(vectors.copy(), ((),) * count, ("sampled",) * count)
+
+
+def _joined(first: Brood, second: Brood) -> Brood:
+    if not len(second.vectors):
+        return first
+    vectors = np.concatenate([first.vectors, second.vectors])
+    return Brood(vectors, first.parents + second.parents, first.operators + second.operators)
+
+
+def _merged(first: Members, second: Members) -> Members:
+    vectors = np.concatenate([first.vectors, second.vectors])
+    values = np.concatenate([first.values, second.values])
+    return Members(vectors, values, first.numbers + second.numbers)
