@@ -31,6 +31,9 @@ from .seeds import generator
 Evaluate: TypeAlias = Callable[[Array], Array]
 """Losses of vectors, (m, n) to (m, k): objectives, then constraints (kept where <= 0), then descriptors."""
 
+Birth: TypeAlias = tuple[int, int]
+"""A genome's name within a run: the island that asked for it, and the number there, counted from 0."""
+
 FAILED = 1e30
 """What counts for a value that is not finite: arithmetic on it stays finite."""
 
@@ -74,12 +77,12 @@ class Members:
     Attributes:
         vectors: (m, n).
         values: (m, k), failures as ``FAILED``.
-        numbers: In which order the engine asked for them, counted from 0; of migrants those of where they were born.
+        births: Where and as which number they were asked for first.
     """
 
     vectors: Array
     values: Array
-    numbers: tuple[int, ...]
+    births: tuple[Birth, ...]
 
     def __len__(self) -> int:
         return len(self.vectors)
@@ -87,18 +90,18 @@ class Members:
     def take(self, rows: Sequence[int]) -> Members:
         """Some of them, in this order."""
         index = list(rows)
-        return Members(self.vectors[index], self.values[index], tuple(self.numbers[row] for row in index))
+        return Members(self.vectors[index], self.values[index], tuple(self.births[row] for row in index))
 
 
 @dataclass(frozen=True, slots=True)
 class Brood:
-    """Vectors to be measured, with how they came about: ``parents`` are numbers, ``operators`` words.
+    """Vectors to be measured, with how they came about.
 
     Operators are ``known``, ``drawn``, ``immigrant``, ``sampled``, ``crossover``, ``mutation``.
     """
 
     vectors: Array
-    parents: tuple[tuple[int, ...], ...]
+    parents: tuple[tuple[Birth, ...], ...]
     operators: tuple[str, ...]
 
 
@@ -196,7 +199,7 @@ class Engine(ABC):
         """
         self.generation, self.asked, self._immigrants = generation, asked, 0
         vectors, values = self.box.snap(members.vectors), cleaned(members.values)
-        self._restart(Members(vectors, values, members.numbers))
+        self._restart(Members(vectors, values, members.births))
 
     def configure(self, *, size: int | None = None, mutation_rate: float | None = None) -> None:
         """Another population size or mutation rate from the next step on.
@@ -242,6 +245,10 @@ class Engine(ABC):
     @abstractmethod
     def _resized(self) -> None:
         """``size`` has changed."""
+
+    def births(self, first: int, count: int) -> tuple[Birth, ...]:
+        """Names of vectors that were asked for one after the other."""
+        return tuple((self.setup.island, number) for number in range(first, first + count))
 
     def random(self, purpose: int) -> np.random.Generator:
         """The generator of a purpose in this generation of this island."""

@@ -64,7 +64,7 @@ class PygmoEngine(Engine):
         """What breeds from here on, from these members."""
 
     def _found(self, brood: Brood, values: Array, first: int) -> None:
-        self._restart(Members(brood.vectors, values, tuple(range(first, first + len(values)))))
+        self._restart(Members(brood.vectors, values, self.births(first, len(values))))
 
     def _restart(self, members: Members) -> None:
         self._remember(members)
@@ -89,25 +89,24 @@ class PygmoEngine(Engine):
         assert self._kernel is not None  # noqa: S101 - the first step made it
         seed = derive(self.setup.seed, BREEDING, self.setup.island, self.generation)
         vectors, values = self._kernel.evolve(seed, measure)
-        self._members = Members(vectors, values, tuple(range(self.asked, self.asked + bred)))
+        self._members = Members(vectors, values, self.births(self.asked, bred))
         self._remember(self._members)
         if len(extra.vectors):
             self._let_in(asking, extra, bred)
 
     def _let_in(self, asking: Asking, extra: Brood, bred: int) -> None:
         said = asking.cleaned()[bred:]
-        numbers = tuple(range(self.asked + bred, self.asked + bred + len(said)))
-        self.receive(Members(extra.vectors, said, numbers))
+        self.receive(Members(extra.vectors, said, self.births(self.asked + bred, len(said))))
 
     def _replace(self, rows: list[int], members: Members) -> None:
         vectors, values = self._members.vectors.copy(), self._members.values.copy()
-        numbers = list(self._members.numbers)
+        births = list(self._members.births)
         for place, row in enumerate(rows):
             vectors[row], values[row] = members.vectors[place], members.values[place]
-            numbers[row] = members.numbers[place]
+            births[row] = members.births[place]
             assert self._kernel is not None  # noqa: S101 - members came with it
             self._kernel.put(row, vectors[row], values[row])
-        self._members = Members(vectors, values, tuple(numbers))
+        self._members = Members(vectors, values, tuple(births))
         self._remember(members)
 
     def _remember(self, members: Members) -> None:
@@ -167,4 +166,4 @@ def _joined(first: Brood, second: Brood) -> Brood:
 def _merged(first: Members, second: Members) -> Members:
     vectors = np.concatenate([first.vectors, second.vectors])
     values = np.concatenate([first.values, second.values])
-    return Members(vectors, values, first.numbers + second.numbers)
+    return Members(vectors, values, first.births + second.births)

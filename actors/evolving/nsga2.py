@@ -41,7 +41,7 @@ class Nsga2(Engine):
         self._keep([self._members.take(range(len(self._members) - count)), members.take(range(count))], self.size)
 
     def _found(self, brood: Brood, values: Array, first: int) -> None:
-        self._keep([Members(brood.vectors, values, tuple(range(first, first + len(values))))], self.size)
+        self._keep([Members(brood.vectors, values, self.births(first, len(values)))], self.size)
 
     def _restart(self, members: Members) -> None:
         self._keep([members], self.size)
@@ -52,7 +52,7 @@ class Nsga2(Engine):
     def _advance(self, asking: Asking) -> None:
         brood = self._bred()
         values = asking(brood)
-        children = Members(brood.vectors, values, tuple(range(self.asked, self.asked + len(values))))
+        children = Members(brood.vectors, values, self.births(self.asked, len(values)))
         new = len(values) - self._immigrants
         self._keep([self._members, children.take(range(new))], self.size)
         if self._immigrants:
@@ -61,9 +61,9 @@ class Nsga2(Engine):
     def _keep(self, groups: list[Members], size: int) -> None:
         vectors = np.concatenate([group.vectors for group in groups])
         values = np.concatenate([group.values for group in groups])
-        numbers = tuple(number for group in groups for number in group.numbers)
+        births = tuple(birth for group in groups for birth in group.births)
         best = order(values, self.setup.objectives)[:size]
-        self._members = Members(vectors, values, numbers).take(best.tolist())
+        self._members = Members(vectors, values, births).take(best.tolist())
 
     def _bred(self) -> Brood:
         """As many children as there may be members, of parents that won a tournament of two, and the immigrants."""
@@ -71,8 +71,8 @@ class Nsga2(Engine):
         drawn: Whole = random.integers(len(members), size=(2, 2, self.size)).min(axis=1)
         vectors = crossed(self.box, members.vectors[drawn[0]], members.vectors[drawn[1]], random)
         vectors = self.box.snap(mutated(self.box, vectors, self.mutation_rate, random))
-        numbers = members.numbers
-        parents = tuple((numbers[a], numbers[b]) for a, b in zip(*drawn.tolist(), strict=True))
+        births = members.births
+        parents = tuple((births[a], births[b]) for a, b in zip(*drawn.tolist(), strict=True))
         return Brood(
             np.concatenate([vectors, extra.vectors]), parents + extra.parents,
             ("crossover",) * self.size + extra.operators,
