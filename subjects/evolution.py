@@ -120,6 +120,7 @@ class Evolution(Reply, frozen=True, kw_only=True):
         champion_value: Its figure on the validation tasks, and ``incumbent_value`` the live genome's on the same.
         eta_s: Expected seconds to the last generation at the present rate.
         experiment: The gate's experiment on the champion, if there is one, with its state in ``outcome``.
+        descriptors: Axes of the map, for ``map-elites``.
         repeatable: False once another CPU's arithmetic made a rebuilt engine differ from its log.
     """
 
@@ -156,6 +157,7 @@ class Evolution(Reply, frozen=True, kw_only=True):
     converged: bool = False
     repeatable: bool = True
     reason: str = ""
+    descriptors: list[Descriptor] = []
 
 
 class StartEvolution(Request[Evolution], frozen=True, kw_only=True):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
 import anyio.to_thread
 from starlette.types import Scope
 
-from chimera.errors import BadSettingError
+from chimera.errors import BadSettingError, ChimeraError
 from chimera.pictures.page import CONTENT_POLICY
-from subjects import Http, Operation
+from subjects import Http, Operation, Request
 
 from .accept import prefers_html
 from .desk import Desk, headers_of
@@ -19,8 +19,14 @@ from .endpoint import OperationEndpoint
 from .patience import Patience
 from .problems import Headers, json_headers
 
-Renderer = Callable[[Any], str]
+Renderer = Callable[..., str]
+"""Makes a page of a reply, and of the replies to what the page ``needs`` besides; ``None`` for one that failed."""
+
+Needs = Callable[[Any], Sequence[Request[Any]]]
+"""What else is to be asked for the page of a reply: a function ``needs`` beside the renderer, where there is one."""
+
 _POLICY = f"{CONTENT_POLICY}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'".encode()
+_MORE_S = 10.0
 _VARY = (b"vary", b"Accept")
 
 
@@ -48,10 +54,22 @@ class PagedEndpoint(OperationEndpoint):
         if not _wants_page(scope):
             return await super()._ask(scope, body, patience)
         reply = await self._reply(scope, body, patience)
-        return await anyio.to_thread.run_sync(self._render, reply)
+        needs = await anyio.to_thread.run_sync(load_needs, self._page)
+        more = [await self._more(message, patience) for message in needs(reply)] if needs is not None else []
+        return await anyio.to_thread.run_sync(self._render, reply, *more)
 
-    def _render(self, reply: Any) -> bytes:
-        return load_renderer(self._page)(reply).encode()
+    def _render(self, reply: Any, *more: Any) -> bytes:
+        return load_renderer(self._page)(reply, *more).encode()
+
+    async def _more(self, message: Request[Any], patience: Patience) -> Any:
+        """The answer to something else that the page shows; ``None`` if there is none: the page says so."""
+        patience.wind(_MORE_S + self._desk.settings.margin_s, "deadline")
+        try:
+            return await self._desk.caller.ask(message, timeout_s=_MORE_S)
+        except ChimeraError:
+            return None
+        finally:
+            patience.unwind()
 
 
 def load_renderer(page: str) -> Renderer:
@@ -65,6 +83,17 @@ def load_renderer(page: str) -> Renderer:
         found: Renderer = getattr(import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise BadSettingError(f"the page {page} can't be loaded: {error}") from error
+    return found
+
+
+def load_needs(page: str) -> Needs | None:
+    """The function that says what else a page needs; ``None`` if the reply is enough.
+
+    Raises:
+        BadSettingError: If there is no such page.
+    """
+    load_renderer(page)
+    found: Needs | None = getattr(import_module(page.partition(":")[0]), "needs", None)
     return found
 
 

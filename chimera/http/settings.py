@@ -27,6 +27,7 @@ LAYERS: dict[Port, str] = {
 PAGES: Mapping[str, str] = MappingProxyType({
     "optimizer.daily_report": "actors.refining.page:render",
     "optimizer.weekly_report": "actors.refining.page:render",
+    "evolver.progress": "chimera.pictures.evolution:render",
 })  # fmt: skip
 """Operations whose answers can be had as a page, and ``module:function`` that makes it; loaded when first wanted."""
 

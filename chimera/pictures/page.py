@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-from .plot import STYLE, Plot, draw
+from .picture import Picture, paint
+from .plot import STYLE
 
 CONTENT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """What a browser may load for such a page: nothing."""
@@ -33,9 +34,9 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A plot on a page."""
+    """A picture on a page."""
 
-    plot: Plot
+    plot: Picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def _section(section: Section) -> str:
 def _part(part: str | Table | Figure) -> str:
     if isinstance(part, str):
         return f"<p>{escape(part)}</p>"
-    return f"<figure>{draw(part.plot)}</figure>" if isinstance(part, Figure) else _table(part)
+    return f"<figure>{paint(part.plot)}</figure>" if isinstance(part, Figure) else _table(part)
 
 
 def _table(table: Table) -> str:

@@ -17,7 +17,7 @@ COLOURS = ("#2f6fb3", "#c8553d", "#3d8c5a", "#8a5fb0", "#b38728", "#4c8fa3")
 """Distinguishable on white and black, and for most who see colours differently; the legend has words besides."""
 
 _LEFT, _RIGHT, _TOP, _BOTTOM, _LEGEND = 64.0, 14.0, 30.0, 44.0, 18.0
-_NAMESPACE = ' xmlns="http://www.w3.org/2000/svg"'
+NAMESPACE = ' xmlns="http://www.w3.org/2000/svg"'
 STYLE = (
     "svg.plot{font:12px system-ui,sans-serif;color:#333;max-width:100%;height:auto}"
     "svg.plot text{fill:currentColor}svg.plot .grid{stroke:currentColor;opacity:.15}"
@@ -62,19 +62,24 @@ def draw(plot: Plot, *, standalone: bool = False) -> str:
     """The plot as one SVG element; ``standalone`` makes it a file of its own."""
     x, y = _scales(plot)
     parts = [
-        (
-            f'<svg class="plot" role="img" aria-label="{escape(_words(plot), quote=True)}"'
-            f' viewBox="0 0 {plot.width} {plot.height}" width="{plot.width}" height="{plot.height}"'
-            f"{_NAMESPACE if standalone else ''}>"
-        ),
-        f"<style>{STYLE}</style>" if standalone else "",
-        f'<text class="name" x="{_LEFT:g}" y="16">{escape(plot.title)}</text>',
+        *head_of(plot.title, _words(plot), plot.width, plot.height, standalone=standalone),
         *_frame(plot, x, y),
         *(part for index, series in enumerate(plot.series) for part in _series(series, index, x, y)),
         *_legend(plot),
         "</svg>",
     ]
     return "".join(parts)
+
+
+def head_of(title: str, words: str, width: int, height: int, *, standalone: bool) -> Iterator[str]:
+    """How every picture begins: its size, what it says to those who can't see it, its style and its title."""
+    yield (
+        f'<svg class="plot" role="img" aria-label="{escape(words, quote=True)}"'
+        f' viewBox="0 0 {width} {height}" width="{width}" height="{height}"{NAMESPACE if standalone else ""}>'
+    )
+    if standalone:
+        yield f"<style>{STYLE}</style>"
+    yield f'<text class="name" x="{_LEFT:g}" y="16">{escape(title)}</text>'
 
 
 def is_there(value: float | None) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from chimera.errors import BadSettingError, UnavailableError
+from chimera.errors import BadSettingError, NoAgentError, UnavailableError
 from chimera.http import BridgeSettings
 from chimera.http.accept import prefers_html
 from chimera.http.paged import load_renderer
-from subjects.agent import AgentList
+from subjects.agent import AgentList, AgentView, ShowAgent
 from tests.support.bridge import Rig
 
 pytestmark = pytest.mark.anyio
@@ -20,6 +20,16 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 def page(reply: AgentList) -> str:
     """A page of a reply."""
     return f"<!doctype html><p>{reply.node}: é</p>"
+
+
+def needs(reply: AgentList) -> list[ShowAgent]:
+    """What a page needs besides its reply."""
+    return [ShowAgent(name=name) for name in ("one", "two")] if reply.node == "more" else []
+
+
+def wide_page(reply: AgentList, *shown: AgentView | None) -> str:
+    """A page of a reply and of what it needs besides."""
+    return f"<!doctype html><p>{reply.node}: {[one and one.name for one in shown]}</p>"
 
 
 @pytest.mark.parametrize(
@@ -67,6 +77,26 @@ async def test_a_browser_gets_the_page(rig: Rig):
     assert "frame-ancestors 'none'" in policy
     assert "script-src" not in policy
     assert (answer.headers["vary"], answer.headers["x-content-type-options"]) == ("Accept", "nosniff")
+
+
+async def test_a_page_may_need_more_than_its_reply():
+    """It is asked for page by page, JSON asks for nothing; what can't be had is missing, and the page is still made."""
+    rig = Rig(settings=BridgeSettings(pages={"agent.list": f"{__name__}:wide_page"}))
+
+    async def answer(message: object) -> object:
+        if isinstance(message, ShowAgent):
+            if message.name == "two":
+                raise NoAgentError("gone")
+            return AgentView(name=message.name, state="live", live=1, candidate=None, previous=None, releases=[])
+        return AgentList(node="more", agents=[])
+
+    rig.caller.hook = answer
+    async with rig.client() as client:
+        assert (await client.get("/health/agents")).json()["node"] == "more"
+        assert len(rig.caller.asked) == 1
+        page = await client.get("/health/agents", headers={"accept": BROWSER})
+    assert page.text == "<!doctype html><p>more: ['one', None]</p>"
+    assert rig.caller.timeouts[-2:] == [10.0, 10.0]
 
 
 async def test_errors_stay_problems(rig: Rig):
