@@ -5,7 +5,7 @@ from __future__ import annotations
 from subjects.evolution import Evolved
 
 from .fold import EvolutionFold
-from .log import Began, Bred, Championed, Ended, Gated, Judged, Paused, RunEntry
+from .log import Began, Bred, Championed, Ended, Gated, Judged, Paused, RunEntry, Told
 
 
 def fact_of(entry: RunEntry, fold: EvolutionFold) -> Evolved | None:
@@ -15,31 +15,48 @@ def fact_of(entry: RunEntry, fold: EvolutionFold) -> Evolved | None:
         entry: One of the evolution's.
         fold: The evolution with the entry taken in.
     """
-    state = fold.state
+    if isinstance(entry, Bred):
+        best = fold.best_record
+        return Evolved(
+            evolution=fold.id, agent=fold.agent, step="migrated" if entry.migrated else "generation", at=entry.at,
+            state=fold.state, figures=entry.figures, genome=best.id if best else "", reason=entry.figures.action,
+        )  # fmt: skip
+    if isinstance(entry, Told):
+        return None
+    step, reason = _step(entry, fold)
+    genome = entry.genome if isinstance(entry, Championed) else ""
+    if not step:
+        return None
+    return Evolved(
+        evolution=fold.id,
+        agent=fold.agent,
+        step=step,
+        at=entry.at,
+        state=fold.state,
+        genome=genome,
+        reason=reason,  # pyright: ignore[reportArgumentType] - one of the literals of _step
+    )
+
+
+def _step(entry: RunEntry, fold: EvolutionFold) -> tuple[str, str]:
+    """The step that an entry is, and why; empty if it concerns nobody else."""
+    step, reason = "", ""
     match entry:
         case Began():
-            return _fact(fold, "started", entry.at, f"{fold.began.config.algorithm}: {entry.why}")
-        case Bred():
-            return Evolved(
-                evolution=fold.id, agent=fold.agent, step="migrated" if entry.migrated else "generation", at=entry.at,
-                state=state, figures=entry.figures, genome=fold.best_record.id if fold.best_record else "",
-                reason=entry.figures.action,
-            )  # fmt: skip
+            step, reason = "started", f"{fold.began.config.algorithm}: {entry.why}"
         case Championed():
-            return Evolved(
-                evolution=fold.id, agent=fold.agent, step="champion", at=entry.at, state=state, genome=entry.genome,
-                reason=entry.reason,
-            )  # fmt: skip
+            step, reason = "champion", entry.reason
         case Gated():
-            return _fact(fold, "experiment", entry.at, entry.experiment)
+            step, reason = "experiment", entry.experiment
         case Judged():
-            return _fact(fold, "discarded" if entry.release is None else "promoted", entry.at, entry.reason)
+            step, reason = "discarded" if entry.release is None else "promoted", entry.reason
         case Paused():
-            return _fact(fold, "paused" if entry.on else "resumed", entry.at, "")
+            step = "paused" if entry.on else "resumed"
         case Ended():
-            return _fact(fold, "ended", entry.at, f"{entry.state}: {entry.reason}")
+            step, reason = "ended", f"{entry.state}: {entry.reason}"
         case _:
-            return None
+            pass
+    return step, reason
 
 
 def words_of(fact: Evolved) -> tuple[str, str]:
@@ -57,9 +74,3 @@ def words_of(fact: Evolved) -> tuple[str, str]:
         fact.step, "algorithm-optimization"
     )
     return name, f"{fact.evolution} of {fact.agent}: {fact.step}{fact.reason and ': ' + fact.reason}"
-
-
-def _fact(fold: EvolutionFold, step: str, at: float, reason: str) -> Evolved:
-    return Evolved(
-        evolution=fold.id, agent=fold.agent, step=step, at=at, state=fold.state, reason=reason,  # pyright: ignore[reportArgumentType] - one of the literals above
-    )  # fmt: skip

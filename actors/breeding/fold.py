@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from typing import Literal, NamedTuple
 
+import msgspec
+
 from actors.evolving.record import GenomeRecord
-from subjects.evolution import Evolution, EvolutionState, GenerationView
+from subjects.evolution import Descriptor, Evolution, EvolutionState, GenerationView
 from subjects.evolver import PopulationConfig
 from subjects.genome import GenomeView
 
@@ -18,7 +20,10 @@ Due = Literal["done", "end", "wait", "measure", "breed", "validate", "gate"]
 _STEPS: dict[Due, Literal["evaluate", "validate", "gate", "done"]] = {
     "validate": "validate", "gate": "gate", "done": "done", "end": "done",
 }  # fmt: skip
-GENERATIONAL = ("cmaes", "gaco", "nsga2", "map-elites")
+TOP = 32
+"""Genomes of an evolution that are remembered whole."""
+
+_canonical = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
 class Mark(NamedTuple):
@@ -32,6 +37,7 @@ class Mark(NamedTuple):
     half_width: float | None
     values: tuple[float, ...]
     operator: str
+    cell: tuple[int, ...] = ()
 
 
 class EvolutionFold:
@@ -47,9 +53,12 @@ class EvolutionFold:
         self.mutation_rate = began.config.mutation_rate
         self.marks: dict[str, Mark] = {}
         self.bred: list[Bred] = []
+        self.steps: list[Told | Bred] = []
+        self.latest: list[GenomeRecord] = []
+        self._recent: list[GenomeRecord] = []
         self.told: list[Told] = []
         self.champion_record: GenomeRecord | None = None
-        self.best_record: GenomeRecord | None = None
+        self.top: list[GenomeRecord] = []
         self.measured: dict[str, Measured] = {}
         self.championed: Championed | None = None
         self.gated: Gated | None = None
@@ -58,6 +67,7 @@ class EvolutionFold:
         self.ended: Ended | None = None
         self.paused = False
         self.rebuilt_otherwise = False
+        self.waits = ""
         self.tasks = 0
         self.cpu_s = 0.0
         self.failed = 0
@@ -93,6 +103,11 @@ class EvolutionFold:
         return [entry.figures for entry in self.bred]
 
     @property
+    def best_record(self) -> GenomeRecord | None:
+        """The best by the training tasks, as it was first measured."""
+        return self.top[0] if self.top else None
+
+    @property
     def start(self) -> float | None:
         """The live genome's figure on the training tasks."""
         return self.measured["train"].value if "train" in self.measured else None
@@ -108,28 +123,47 @@ class EvolutionFold:
             record.id, record.number, record.island, record.generation, record.fitness, record.half_width,
             tuple(record.values), record.operator,
         )  # fmt: skip
+        self._recent.append(record)
         self.tasks += record.tasks
         self.cpu_s += record.cpu_s
         self.failed += bool(record.failure)
-        best = self.best_record
-        if record.fitness is not None and (best is None or best.fitness is None or record.fitness > best.fitness):
-            self.best_record = record
+        if record.fitness is not None:
+            self.top = sorted([*self.top, record], key=_worth, reverse=True)[:TOP]
 
     def apply(self, entry: RunEntry) -> None:
         """Take a step that is stored."""
         self.entries += 1
+        if isinstance(entry, Bred):
+            self.bred.append(entry)
+            self.steps.append(entry)
+            self.latest, self._recent = self._recent, []
+            self._place(entry)
+            self.mutation_rate = entry.mutation_rate
+        elif isinstance(entry, Told):
+            self._tell(entry)
+        elif isinstance(entry, Measured):
+            self.measured[entry.part] = entry
+            self.tasks += entry.tasks
+            self.cpu_s += entry.cpu_s
+        else:
+            self._turn(entry)
+
+    def _place(self, bred: Bred) -> None:
+        """Remember the cell of the map that each genome belongs to."""
+        axes = self.began.descriptors if self.began.config.algorithm == "map-elites" else []
+        if not axes:
+            return
+        records = sorted(self.latest, key=lambda one: (one.island, one.number))
+        rows = [row for island in bred.losses for row in island]
+        for record, row in zip(records, rows, strict=True):
+            cell = tuple(cell_of(value, axis) for value, axis in zip(row[-len(axes) :], axes, strict=True))
+            self.marks[record.id] = self.marks[record.id]._replace(cell=cell)
+
+    def _turn(self, entry: RunEntry) -> None:
         match entry:
-            case Told():
-                self._tell(entry)
-            case Bred():
-                self.bred.append(entry)
-                self.mutation_rate = entry.mutation_rate
-            case Measured():
-                self.measured[entry.part] = entry
-                self.tasks += entry.tasks
-                self.cpu_s += entry.cpu_s
             case Championed():
                 self.championed = entry
+                self.champion_record = next((one for one in self.top if one.id == entry.genome), None)
             case Gated():
                 self.gated = entry
             case Judged():
@@ -140,7 +174,7 @@ class EvolutionFold:
                 self.halted = entry
             case Ended():
                 self.ended = entry
-            case Began():
+            case _:
                 pass
 
     def configure(self, config: PopulationConfig) -> None:
@@ -152,17 +186,12 @@ class EvolutionFold:
             tasks=asked.tasks or config.tasks,
         )  # fmt: skip
 
-    def champion(self, record: GenomeRecord) -> None:
-        """Keep the champion's record at hand."""
-        self.champion_record = record
-
     def _tell(self, entry: Told) -> None:
-        self.told.append(entry)
+        self.steps.append(entry)
         if entry.again:
             mark = self.by_number(entry.island, entry.number)
             if mark is not None:
-                fitness = -entry.loss if self.began.request.objectives[0].statistic else -entry.loss
-                self.marks[mark.id] = mark._replace(fitness=fitness, half_width=entry.half_width)
+                self.marks[mark.id] = mark._replace(fitness=-entry.losses[0], half_width=entry.half_width)
 
     # -- what is next --------------------------------------------------------------------------------------------------
 
@@ -174,8 +203,9 @@ class EvolutionFold:
             return "gate"
         if self.halted is not None or self.judged is not None:
             return "end"
-        if self.paused:
-            return "wait"
+        return "wait" if self.paused else self._work(now)
+
+    def _work(self, now: float) -> Due:
         if "train" not in self.measured:
             return "measure"
         if self.championed is not None:
@@ -218,6 +248,13 @@ class EvolutionFold:
         """A genome by its island and number."""
         return self.marks.get(genome_id(self.id, island, number))
 
+    def finalists(self, count: int) -> list[GenomeRecord]:
+        """The fittest that are remembered whole, by what is known of them now, no two with the same genes."""
+        found: dict[bytes, GenomeRecord] = {}
+        for record in sorted(self.top, key=lambda one: _fitness(self.marks[one.id]), reverse=True):
+            found.setdefault(genes_key(record), record)
+        return list(found.values())[:count]
+
     def show(self, now: float, *, rate: float = 0.0) -> Evolution:
         """The evolution as it stands."""
         began, request = self.began, self.began.request
@@ -248,7 +285,22 @@ class EvolutionFold:
     def _reason(self) -> str:
         if self.ended is not None:
             return self.ended.reason
+        if self.waits:
+            return self.waits
         return self.championed.reason if self.championed else ""
+
+
+def cell_of(value: float, axis: Descriptor) -> int:
+    """Which cell of an axis a figure belongs to; what lies outside belongs to the one at the edge."""
+    if not math.isfinite(value):
+        return 0
+    place = int((value - axis.low) / (axis.high - axis.low) * axis.cells)
+    return min(axis.cells - 1, max(0, place))
+
+
+def genes_key(record: GenomeRecord) -> bytes:
+    """The same for genomes that mean the same."""
+    return _canonical((record.genes, record.limits))
 
 
 def genome_id(evolution: str, island: int, number: int) -> str:
@@ -256,10 +308,8 @@ def genome_id(evolution: str, island: int, number: int) -> str:
     return f"{evolution}-{island}-{number}" if island else f"{evolution}-{number}"
 
 
-def best_of(marks: Sequence[Mark], count: int) -> list[Mark]:
-    """The fittest."""
-    known = [mark for mark in marks if mark.fitness is not None]
-    return sorted(known, key=_fitness, reverse=True)[:count]
+def _worth(record: GenomeRecord) -> float:
+    return -math.inf if record.fitness is None else record.fitness
 
 
 def _fitness(mark: Mark) -> float:

@@ -14,7 +14,7 @@ from actors.evolving.autonomy import Sign
 from actors.evolving.record import GenomeRecord
 from chimera.journal import LogKind
 from subjects.agent import Release
-from subjects.evolution import EvolutionState, GenerationView, StartEvolution, Window
+from subjects.evolution import Descriptor, EvolutionState, GenerationView, StartEvolution, Window
 from subjects.evolver import PopulationConfig
 
 STREAM, SUBJECT = "EVOLUTION", "chimera.evolution.log"
@@ -55,19 +55,21 @@ class Began(msgspec.Struct, frozen=True, kw_only=True, tag="began"):
     seed: int
     window: Window
     islands: list[str]
+    descriptors: list[Descriptor] = []
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True, tag="told"):
     """A steady engine took a genome's figures, when ``asked`` genomes had been asked for.
 
-    ``again`` tells that the genome was known and was measured once more; ``loss`` is what the engine was given.
+    ``losses`` are what the engine was given; ``again`` tells that the genome was known and was measured once more, on
+    all training tasks.
     """
 
     id: str
     island: int
     number: int
     asked: int
-    loss: float
+    losses: list[float]
     half_width: float | None = None
     again: bool = False
 
@@ -83,6 +85,9 @@ class Bred(msgspec.Struct, frozen=True, kw_only=True, tag="bred"):
         immigrants: Genomes drawn at random that replace the worst.
         migrated: Whether the best of each island moved on to the next one.
         stagnant: Generations without an improvement beyond chance.
+        premature: Whether diversity was gone before the search had time.
+        genes: Normalised entropy of each gene's values.
+        effective: Effective number of different genomes.
     """
 
     id: str
@@ -95,6 +100,9 @@ class Bred(msgspec.Struct, frozen=True, kw_only=True, tag="bred"):
     immigrants: int
     migrated: bool
     stagnant: int
+    premature: bool = False
+    genes: dict[str, float] = {}
+    effective: float = 0.0
     converged: bool = False
     reason: str = ""
 
@@ -165,6 +173,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True, tag="ended"):
     at: float
     state: EvolutionState
     reason: str
+    champion: str = ""
 
 
 class Moved(msgspec.Struct, frozen=True, kw_only=True, tag="moved"):
