@@ -59,7 +59,14 @@ from subjects.agent import (
     ShowAgent,
 )
 from subjects.control import BEAT, Beat
-from subjects.trial import EVALUATE, Evaluate, Evaluation
+from subjects.trial import (
+    EVALUATE,
+    EVALUATE_GENOMES,
+    Evaluate,
+    EvaluateGenomes,
+    Evaluation,
+    GenomesEvaluation,
+)
 
 if TYPE_CHECKING:
     from chimera.node.parts import Parts
@@ -216,6 +223,13 @@ class Agent(Actor, name="agent", mailbox=1024, concurrency=256, layer="execution
         """Run tasks on any release or genome, beside live traffic."""
         limit = EVALUATE.timeout_s if message.deadline_ms is None else message.deadline_ms / 1e3
         return await self._trials.evaluate(message, self._now() + min(limit, self.ctx.remaining() or limit))
+
+    @handles
+    async def evaluate_genomes(self, message: EvaluateGenomes) -> GenomesEvaluation:
+        """Run the same tasks on many genomes, beside live traffic."""
+        limit = EVALUATE_GENOMES.timeout_s if message.deadline_ms is None else message.deadline_ms / 1e3
+        until = self._now() + min(limit, self.ctx.remaining() or limit)
+        return await self._trials.evaluate_genomes(message, until)
 
     @handles
     async def register(self, message: RegisterAgent) -> AgentView:

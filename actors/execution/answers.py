@@ -4,27 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
 from chimera.errors import (
     AgentContractError,
     AgentError,
     AgentLimitError,
     AgentTrapError,
-    BadMessageError,
     ChimeraError,
     RestartingError,
     UnavailableError,
 )
 from chimera.sandbox.contract import GuestFailure, GuestResult
-from chimera.wire import check_depth
-from subjects import MAX_DEPTH
+from chimera.sandbox.sweep import decode_object
 from subjects.agent import BreakerState
 from subjects.event import Outcome
 
 from .breaker import Breaker
 
-_object = msgspec.json.Decoder(dict[str, Any])
 _ERRORS: dict[str, type[ChimeraError]] = {
     "agent-error": AgentError,
     "agent-trap": AgentTrapError,
@@ -46,14 +41,7 @@ def decode_output(result: GuestResult) -> dict[str, Any]:
     Raises:
         AgentContractError: If it is not a JSON object, or nested too deep to be passed on.
     """
-    output = result.output
-    try:
-        value = _object.decode(output)
-        if output.count(b"{") + output.count(b"[") > MAX_DEPTH:
-            check_depth(value)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadMessageError) as error:
-        raise AgentContractError(f"the agent's answer is not a JSON object: {error}") from error
-    return value
+    return decode_object(result.output)
 
 
 def error_of(failure: GuestFailure) -> ChimeraError:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from chimera.errors import BadModuleError
-from chimera.sandbox.contract import Guest, GuestSpec, ModuleInfo, Sandbox
+from chimera.sandbox.contract import Guest, GuestSpec, ModuleInfo, Sandbox, Swept
 
 from .manifest import check_grants
 
@@ -77,6 +77,28 @@ class GuestPool:
         except BaseException:
             self._leave(spec, entry)
             raise
+
+    @property
+    def workers(self) -> int:
+        """Worker processes that run guests."""
+        return self._sandbox.statistics().workers
+
+    async def sweep(
+        self, spec: GuestSpec, task: str, payloads: Sequence[bytes], fields: Sequence[str], *, timeout_s: float,
+        give_up: int,
+    ) -> Swept:  # fmt: skip
+        """Run payloads on a guest that is loaded for the occasion; see ``Sandbox.sweep``.
+
+        Raises:
+            BadModuleError: If its module is refused or asks for more than is granted.
+            BadGenomeError: If the guest refuses its genome.
+        """
+        check_grants(spec.grants, self._grants)
+        try:
+            return await self._sandbox.sweep(spec, task, payloads, fields, timeout_s=timeout_s, give_up=give_up)
+        except BadModuleError:
+            await self.inspect(spec.digest, spec.grants)
+            return await self._sandbox.sweep(spec, task, payloads, fields, timeout_s=timeout_s, give_up=give_up)
 
     async def release(self, guest: Guest) -> None:
         """Give a guest back; the last one unloads it."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 
 import anyio
 import msgspec
 
-from chimera.errors import AgentContractError, BadMessageError, DeadlineError, OverloadedError
-from chimera.sandbox.contract import Guest, GuestFailure, GuestResult
-from subjects.agent import Release
-from subjects.trial import Evaluate, Evaluation, Tried
+from chimera.errors import AgentContractError, BadGenomeError, BadMessageError, DeadlineError, OverloadedError
+from chimera.sandbox.contract import Guest, GuestFailure, GuestResult, Swept
+from subjects.agent import Genes, Limits, Release
+from subjects.trial import Evaluate, EvaluateGenomes, Evaluation, Failed, GenomeRun, GenomesEvaluation, Tried
 
 from .answers import decode_output, outcome_of
 from .drafts import Draft, draft_of, guest_spec
@@ -50,6 +50,7 @@ class TrialRunner:
         self._node, self._book, self._pool = node, book, pool
         self._serving, self._now = serving, now
         self.running = 0
+        self._turns: anyio.Semaphore | None = None
 
     async def evaluate(self, message: Evaluate, deadline: float) -> Evaluation:
         """Every input's result, in order. A task that fails is a result, not an error.
@@ -66,7 +67,7 @@ class TrialRunner:
             DeadlineError: If the time was too short; nothing of it counts.
         """
         release = await self._release(message)
-        draft = self._draft(release, message)
+        draft = self._draft(release, message.genome, message.limits)
         payloads = [_encode(one) for one in message.inputs]
         with anyio.move_on_after(max(0.0, deadline - self._now())):
             async with self._loaded(draft) as guest:
@@ -78,24 +79,83 @@ class TrialRunner:
                 )  # fmt: skip
         raise DeadlineError(stage="running", hint="send fewer inputs at a time, or allow more time")
 
-    async def _release(self, message: Evaluate) -> Release:
+    async def evaluate_genomes(self, message: EvaluateGenomes, deadline: float) -> GenomesEvaluation:
+        """A run per genome, in order. A genome that can't be started, or whose tasks fail, is a result too.
+
+        No more run at once than there are workers, so that a live task finds at most a piece of each before it.
+
+        Args:
+            message: What to run on what.
+            deadline: Monotonic seconds when nobody waits any more.
+
+        Raises:
+            NoAgentError, NoReleaseError: If there is none.
+            BadModuleError: If the release's module is refused or lost.
+            BadMessageError: If the agent has no such task, or there are not as many limits as genomes.
+            OverloadedError: If too many evaluations are under way here.
+            DeadlineError: If the time was too short; nothing of it counts.
+        """
+        if len(message.limits) not in {0, len(message.genomes)}:
+            raise BadMessageError("limits: give one for each genome, or none at all")
+        release = await self._release(message)
+        payloads = [_encode(one) for one in message.inputs]
+        limits = message.limits or [None] * len(message.genomes)
+        workers = self._pool.workers
+        if self._turns is None:
+            self._turns = anyio.Semaphore(max(1, workers))
+        with anyio.move_on_after(max(0.0, deadline - self._now())), self._counted():
+            async with self._turns:
+                runs = [
+                    await self._sweep(message, self._try_draft(release, genes, limit), payloads, deadline)
+                    for genes, limit in zip(message.genomes, limits, strict=True)
+                ]
+                return GenomesEvaluation(
+                    agent=message.name, release=release.number, node=self._node, runs=runs, workers=workers,
+                    under_way=self.running,
+                )  # fmt: skip
+        raise DeadlineError(stage="running", hint="send fewer genomes or inputs at a time, or allow more time")
+
+    async def _sweep(
+        self, message: EvaluateGenomes, draft: Draft | BadGenomeError, payloads: Sequence[bytes], deadline: float
+    ) -> GenomeRun:
+        if isinstance(draft, BadGenomeError):
+            return GenomeRun(checksum="", tasks=0, refused=draft.detail)
+        spec = guest_spec(draft, self._serving.limits)
+        try:
+            swept = await self._pool.sweep(
+                spec, message.task, payloads, message.fields, timeout_s=max(0.001, deadline - self._now()),
+                give_up=message.give_up,
+            )  # fmt: skip
+        except BadGenomeError as error:
+            return GenomeRun(checksum=checksum(draft), tasks=0, refused=error.detail)
+        return _genome_run(checksum(draft), swept, times=message.times)
+
+    def _try_draft(self, release: Release, genes: Genes, limits: Limits | None) -> Draft | BadGenomeError:
+        try:
+            return self._draft(release, genes, limits)
+        except BadGenomeError as error:
+            return error
+
+    async def _release(self, message: Evaluate | EvaluateGenomes) -> Release:
         record = await self._book.read(message.name)
         return await self._book.fetch(record, message.release or record.pointers.live)
 
-    def _draft(self, release: Release, message: Evaluate) -> Draft:
-        draft = draft_of(release)
-        genome = (
-            complete_genome(draft.manifest.genome, message.genome, draft.genome) if message.genome else draft.genome
-        )
-        limits = cap_limits(message.limits or draft.limits, self._serving.limits)
-        return Draft(draft.digest, draft.manifest, genome, limits)
+    def _draft(self, release: Release, genes: Genes, limits: Limits | None) -> Draft:
+        return drafted(release, genes, limits, self._serving.limits)
 
-    @asynccontextmanager
-    async def _loaded(self, draft: Draft) -> AsyncGenerator[Guest]:
+    @contextmanager
+    def _counted(self) -> Generator[None]:
         if self.running >= MOST_AT_ONCE:
             raise OverloadedError(f"{self.running} evaluations are under way", retry_after_s=1.0)
         self.running += 1
         try:
+            yield
+        finally:
+            self.running -= 1
+
+    @asynccontextmanager
+    async def _loaded(self, draft: Draft) -> AsyncGenerator[Guest]:
+        with self._counted():
             spec = guest_spec(draft, self._serving.limits)
             # under a name of its own: what a trial holds must not count as the live agent's
             guest = await self._pool.acquire(replace(spec, agent=f"{spec.agent}~trial"))
@@ -104,8 +164,6 @@ class TrialRunner:
             finally:
                 with anyio.CancelScope(shield=True), anyio.move_on_after(self._serving.stop_s):
                     await self._pool.release(guest)
-        finally:
-            self.running -= 1
 
     async def _run(self, guest: Guest, task: str, payloads: Sequence[bytes], deadline: float) -> list[Tried]:
         """Piece by piece, each as long as the one before suggests: between two, live tasks get the worker."""
@@ -118,6 +176,17 @@ class TrialRunner:
             each = sum(outcome.run_s for outcome in outcomes) / len(outcomes)
             size = min(_LARGEST_PIECE, max(1, int(PIECE_S / each))) if each > 0 else _LARGEST_PIECE
         return results
+
+
+def drafted(release: Release, genes: Genes, limits: Limits | None, cap: Limits) -> Draft:
+    """A release's content with other genes or limits, within the operator's caps.
+
+    Raises:
+        BadGenomeError: If the genes do not fit the manifest.
+    """
+    draft = draft_of(release)
+    genome = complete_genome(draft.manifest.genome, genes, draft.genome) if genes else draft.genome
+    return Draft(draft.digest, draft.manifest, genome, cap_limits(limits or draft.limits, cap))
 
 
 def checksum(draft: Draft) -> str:
@@ -140,3 +209,15 @@ def _tried(outcome: GuestResult | GuestFailure) -> Tried:
         return Tried(outcome="ok", output=decode_output(outcome), run_ms=run_ms, cpu_ms=cpu_ms)
     except AgentContractError as error:
         return Tried(outcome="agent-contract", run_ms=run_ms, cpu_ms=cpu_ms, detail=error.detail[:500])
+
+
+def _genome_run(checksum_: str, swept: Swept, *, times: bool) -> GenomeRun:
+    failures = [
+        Failed(place=place, outcome=outcome_of(failure), detail=failure.detail[:500])
+        for place, failure in swept.failures.items()
+    ]
+    return GenomeRun(
+        checksum=checksum_, tasks=len(swept.run_s), outputs=swept.outputs, failures=failures, cpu_s=sum(swept.cpu_s),
+        run_ms=[round(one * 1e3, 4) for one in swept.run_s] if times else [],
+        cpu_ms=[round(one * 1e3, 4) for one in swept.cpu_s] if times else [],
+    )  # fmt: skip

@@ -91,6 +91,27 @@ class GuestFailure:
     log: tuple[str, ...] = ()
 
 
+Scalar = bool | float | int | str | None
+"""What a sweep keeps of an answer's field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What became of payloads that a guest ran one after the other, in columns.
+
+    Attributes:
+        outputs: Per field that was asked for, a value per payload; ``None`` where the answer has none.
+        run_s: Wall time inside the guest, per payload; shorter than the payloads if the guest was given up.
+        cpu_s: CPU time of the thread meanwhile.
+        failures: What went wrong, by the payload's place.
+    """
+
+    outputs: list[list[Scalar]]
+    run_s: list[float]
+    cpu_s: list[float]
+    failures: dict[int, GuestFailure]
+
+
 @dataclass(frozen=True, slots=True)
 class SandboxStatistics:
     """How full the sandbox is, and counters since the start."""
@@ -167,6 +188,20 @@ class Sandbox(Protocol):
         Raises:
             BadModuleError: If the module was never checked or no longer compiles.
             BadGenomeError: If ``chimera_configure`` refuses (its message is the detail).
+        """
+        ...
+
+    async def sweep(
+        self, spec: GuestSpec, task: str, payloads: Sequence[bytes], fields: Sequence[str], *,
+        timeout_s: float | None = None, give_up: int = 0,
+    ) -> Swept:  # fmt: skip
+        """Run the payloads on a guest that is loaded on one worker, for as long as that takes and nowhere else.
+
+        In pieces of ``PIECE_S``: between two of them others get the worker. A payload under which the worker died is a
+        failure. After ``give_up`` failures that take long the rest is not run; 0 = never.
+
+        Raises:
+            BadModuleError, BadGenomeError: As ``load`` does.
         """
         ...
 

@@ -12,7 +12,7 @@ import anyio
 
 from chimera.clock import Clock, Timer
 
-from .contract import GuestFailure, GuestResult
+from .contract import GuestFailure, GuestResult, Swept
 from .records import (
     FAILURE,
     LOAD,
@@ -20,13 +20,17 @@ from .records import (
     READY,
     RESULT,
     RUN,
+    SWEEP,
+    SWEPT,
     UNLOAD,
     BadRecordError,
     RecordReader,
     pack,
     unpack_outcome,
+    unpack_swept,
 )  # fmt: skip
 from .residents import Residence
+from .sweep import Wish
 
 WINDOW = 8
 """Payloads of a batch that are under way: the next ones are already there when a worker ends one. What a caller that
@@ -59,6 +63,21 @@ class Batch:
         """Wake the caller, if it is still there."""
         if not self.done.done():
             self.done.set_result(None)
+
+
+class Piece(Batch):
+    """Payloads of a sweep: one record there, one back. ``status`` and ``swept`` say what came; neither = it died."""
+
+    __slots__ = ("detail", "order", "piece_s", "status", "swept", "wish")
+
+    def __init__(
+        self, agent: str, order: Residence, task: str, payloads: Sequence[bytes], *, wish: Wish, piece_s: float,
+        kill_s: float,
+    ) -> None:  # fmt: skip
+        super().__init__(agent, order.number, task, payloads, kill_s)
+        self.order, self.wish, self.piece_s = order, wish, piece_s
+        self.status = self.detail = ""
+        self.swept: Swept | None = None
 
 
 class LinkOwner(Protocol):
@@ -97,7 +116,10 @@ class WorkerLink(asyncio.Protocol):
         """Run a batch; its ``done`` tells when it ended."""
         self._batch = batch
         self._expect(batch.kill_s)
-        self._send_more(batch, WINDOW)
+        if isinstance(batch, Piece):
+            self._send_piece(batch)
+        else:
+            self._send_more(batch, WINDOW)
 
     async def load(self, order: Residence, kill_s: float) -> tuple[str, str]:
         """Load a guest: an empty status, or what went wrong.
@@ -165,6 +187,8 @@ class WorkerLink(asyncio.Protocol):
         kind = record[0]
         if kind in {RESULT, FAILURE}:
             self._take_outcome(record)
+        elif kind == SWEPT:
+            self._take_swept(record)
         elif kind == LOADED and self._loading is not None:
             loading, self._loading, self._kill_s = self._loading, None, 0.0
             if not loading.done():
@@ -176,7 +200,7 @@ class WorkerLink(asyncio.Protocol):
 
     def _take_outcome(self, record: tuple[Any, ...]) -> None:
         batch = self._batch
-        if batch is None or record[1] != self._answered:
+        if batch is None or isinstance(batch, Piece) or record[1] != self._answered:
             raise BadRecordError("an outcome of no task")
         self._answered += 1
         self.instances += 1 if record[2] else 0
@@ -184,11 +208,31 @@ class WorkerLink(asyncio.Protocol):
         if batch.wants_more():
             self._send_more(batch, 1)
         elif len(batch.outcomes) == batch.sent:
-            self._batch, self._kill_s = None, 0.0
-            self._owner.worker_free(self, batch)
-            batch.finish()
+            self._end(batch)
             return
         self._kill_at = self._clock.monotonic() + batch.kill_s
+
+    def _take_swept(self, record: tuple[Any, ...]) -> None:
+        piece = self._batch
+        if not isinstance(piece, Piece) or record[1] != self._answered:
+            raise BadRecordError("a piece of no sweep")
+        self._answered += 1
+        self.instances += int(record[2])
+        piece.swept = unpack_swept(record, len(piece.payloads), len(piece.wish.fields))
+        piece.status, piece.detail = str(record[3]), str(record[4])
+        self._end(piece)
+
+    def _end(self, batch: Batch) -> None:
+        self._batch, self._kill_s = None, 0.0
+        self._owner.worker_free(self, batch)
+        batch.finish()
+
+    def _send_piece(self, piece: Piece) -> None:
+        wish = piece.wish
+        self._write(pack((
+            SWEEP, self._sent, piece.order, piece.task, piece.payloads, wish.fields, wish.give_up, piece.piece_s,
+        )))  # fmt: skip
+        self._sent += 1
 
     def _send_more(self, batch: Batch, count: int) -> None:
         for _ in range(min(count, len(batch.payloads) - batch.sent)):

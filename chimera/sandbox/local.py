@@ -12,13 +12,20 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from chimera.clock import Clock
-from chimera.errors import BadGenomeError, BadModuleError, BadSettingError, StartError, UnavailableError
+from chimera.errors import (
+    BadGenomeError,
+    BadMessageError,
+    BadModuleError,
+    BadSettingError,
+    StartError,
+    UnavailableError,
+)
 from chimera.events import EventSink, ignore_events
 
 from .abi import check_binary, check_grants
 from .cache import CacheEntry, ModuleCache
 from .compiler import Compiler
-from .contract import GuestSpec, ModuleInfo, SandboxStatistics
+from .contract import GuestSpec, ModuleInfo, SandboxStatistics, Swept
 from .guest import GuestHandle, SharedGuest
 from .inline import InlinePlace
 from .link import Batch, WorkerLink
@@ -26,19 +33,24 @@ from .place import Place
 from .pool import WorkerPool
 from .residents import Residence
 from .settings import SandboxSettings
+from .sweep import Wish, collect
+from .sweeping import CorruptGuestError, Sweep, sweep_on
+
+_MOST_ENTRIES = 64
 
 
 class LocalSandbox:
     """See ``contract.Sandbox``."""
 
     def __init__(self, settings: SandboxSettings, clock: Clock, events: EventSink = ignore_events) -> None:
-        self._settings = settings
+        self._settings, self._clock = settings, clock
         self._events = events
         self._cache = ModuleCache(settings.cache_dir)
         self._compiler = Compiler(self._cache)
         self._pool = WorkerPool(settings, clock, self._heal, self._note)
         self._inline = InlinePlace(settings, clock)
         self._guests: dict[GuestSpec, SharedGuest] = {}
+        self._entries: dict[tuple[str, bool], CacheEntry] = {}
         self._loading = anyio.Lock()
         self._group: TaskGroup | None = None
         self._numbers = 0
@@ -99,6 +111,43 @@ class LocalSandbox:
                 shared = self._guests[spec] = await self._load(spec)
             return GuestHandle(shared, self._release)
 
+    async def sweep(
+        self, spec: GuestSpec, task: str, payloads: Sequence[bytes], fields: Sequence[str], *,
+        timeout_s: float | None = None, give_up: int = 0,
+    ) -> Swept:  # fmt: skip
+        """Run the payloads on a guest that is loaded on one worker, for as long as that takes; see ``contract``.
+
+        Raises:
+            BadModuleError, BadGenomeError: If it can't be started.
+            DeadlineError: If ``timeout_s`` passed.
+            OverloadedError: If too many calls wait for a worker.
+            UnavailableError: If the sandbox is not open.
+        """
+        if self._group is None:
+            raise UnavailableError("the sandbox is not open")
+        wish = Wish(tuple(fields), give_up)
+        if spec.placement == "inline":
+            guest = await self.load(spec)
+            try:
+                return collect(await guest.run(task, payloads, timeout_s=timeout_s), wish)
+            finally:
+                await guest.close()
+        order, info = await self._order(spec, self._entries.get((spec.digest, spec.deterministic)))
+        if task not in info.tasks:
+            raise BadMessageError(f"there is no task {task!r}", hint=f"there is: {', '.join(info.tasks)}")
+        sweep = Sweep(order, task, payloads, wish)
+        try:
+            found = await sweep_on(self._pool, self._clock, sweep, timeout_s)
+        except CorruptGuestError as error:
+            self._entries.clear()
+            healed = await self._heal(order)
+            if healed is None:
+                raise BadModuleError(str(error)) from error
+            found = await sweep_on(self._pool, self._clock, sweep._replace(order=healed), timeout_s)
+        self._past_calls += len(found.run_s)
+        self._past_failures += len(found.failures)
+        return found
+
     def statistics(self) -> SandboxStatistics:
         """Counters and gauges; ``instances`` counts those started since the start."""
         guests = self._guests.values()
@@ -111,12 +160,7 @@ class LocalSandbox:
 
     async def _load(self, spec: GuestSpec) -> SharedGuest:
         place = self._place(spec)
-        entry = await self._compiled(spec)
-        check_grants(entry.info.imports, spec.grants)
-        if spec.genome and not entry.info.has_configure:
-            raise BadGenomeError("the module exports no chimera_configure, so it takes no genome")
-        self._numbers += 1
-        order = self._residence(spec, entry, self._numbers)
+        order, info = await self._order(spec)
         status, detail = await place.load(order)
         if status == "corrupt":
             healed = await self._heal(order)
@@ -126,7 +170,19 @@ class LocalSandbox:
             raise BadGenomeError(detail)
         if status:
             raise BadModuleError(detail)
-        return SharedGuest(place, order, entry.info)
+        return SharedGuest(place, order, info)
+
+    async def _order(self, spec: GuestSpec, entry: CacheEntry | None = None) -> tuple[Residence, ModuleInfo]:
+        """What a worker needs to load a guest. It checks the file itself; ``entry`` spares looking for it again."""
+        entry = entry or await self._compiled(spec)
+        if len(self._entries) >= _MOST_ENTRIES:
+            self._entries.clear()
+        self._entries[spec.digest, spec.deterministic] = entry
+        check_grants(entry.info.imports, spec.grants)
+        if spec.genome and not entry.info.has_configure:
+            raise BadGenomeError("the module exports no chimera_configure, so it takes no genome")
+        self._numbers += 1
+        return self._residence(spec, entry, self._numbers), entry.info
 
     def _place(self, spec: GuestSpec) -> Place:
         if spec.placement == "worker":

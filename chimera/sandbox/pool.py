@@ -15,6 +15,7 @@ from anyio.abc import TaskGroup
 from chimera.clock import Clock
 from chimera.errors import DeadlineError, StartError, UnavailableError
 
+from .call import Call
 from .contract import GuestFailure
 from .link import Batch, WorkerDiedError, WorkerLink
 from .place import Outcome
@@ -124,7 +125,7 @@ class WorkerPool:
             UnavailableError: If the sandbox is closed.
         """
         self._check_open()
-        call = _Call()
+        call = Call()
         timer = self._clock.call_later(timeout_s, call.expire) if timeout_s is not None else None
         outcomes: list[Outcome] = []
         try:
@@ -134,6 +135,25 @@ class WorkerPool:
             if timer is not None:
                 timer.cancel()
         return outcomes
+
+    async def hand(self, batch: Batch, call: Call) -> WorkerLink:
+        """Have the next worker run a batch; it may have died under it.
+
+        Raises:
+            DeadlineError: If the call expired.
+            OverloadedError: If too many calls wait already.
+            UnavailableError: If the sandbox is closed.
+        """
+        self._check_open()
+        link = self._gate.take(batch.agent) or await self._wait(batch.agent, call)
+        if call.expired:  # between two waits
+            self._return(link, batch.agent)
+            raise DeadlineError(stage="queued")
+        batch.begun = self._clock.monotonic()
+        call.waits_for(batch.done, "running")
+        link.start(batch)
+        await batch.done
+        return link
 
     async def load(self, order: Residence) -> tuple[str, str]:
         """Load on one worker first, so that a guest that loops or kills harms one only; then on the others."""
@@ -178,23 +198,15 @@ class WorkerPool:
             self._gate.leave(batch.agent, math.inf)
             self._gate.serve()
 
-    async def _run_on_one(self, order: Residence, task: str, payloads: Sequence[bytes], call: _Call) -> list[Outcome]:
-        agent = order.spec.agent
-        link = self._gate.take(agent) or await self._wait(agent, call)
-        if call.expired:  # between two waits
-            self._return(link, agent)
-            raise DeadlineError(stage="queued")
-        begun = self._clock.monotonic()
-        batch = Batch(agent, order.number, task, payloads, kill_after_s(order), begun=begun)
-        call.waits_for(batch.done, "running")
-        link.start(batch)
-        await batch.done
+    async def _run_on_one(self, order: Residence, task: str, payloads: Sequence[bytes], call: Call) -> list[Outcome]:
+        batch = Batch(order.spec.agent, order.number, task, payloads, kill_after_s(order))
+        link = await self.hand(batch, call)
         if len(batch.outcomes) == len(payloads):
             return batch.outcomes
         self._check_open()
-        return [*batch.outcomes, _death(link, order)]
+        return [*batch.outcomes, death(link, order)]
 
-    async def _wait(self, agent: str, call: _Call) -> WorkerLink:
+    async def _wait(self, agent: str, call: Call) -> WorkerLink:
         future: asyncio.Future[WorkerLink] = asyncio.get_running_loop().create_future()
 
         def grant(link: WorkerLink) -> bool:
@@ -343,26 +355,8 @@ class WorkerPool:
             raise UnavailableError("the sandbox is closed")
 
 
-class _Call:
-    """What a run waits for now, so that its deadline can end exactly that."""
-
-    __slots__ = ("_future", "_stage", "expired")
-
-    def __init__(self) -> None:
-        self._future: asyncio.Future[WorkerLink] | asyncio.Future[None] | None = None
-        self._stage = "queued"
-        self.expired = False
-
-    def waits_for(self, future: asyncio.Future[WorkerLink] | asyncio.Future[None], stage: str) -> None:
-        self._future, self._stage = future, stage
-
-    def expire(self) -> None:
-        self.expired = True
-        if self._future is not None and not self._future.done():
-            self._future.set_exception(DeadlineError(stage=self._stage))
-
-
-def _death(link: WorkerLink, order: Residence) -> GuestFailure:
+def death(link: WorkerLink, order: Residence) -> GuestFailure:
+    """What became of the payload that a worker died under."""
     if link.overdue:
         seconds = kill_after_s(order)
         return GuestFailure(

@@ -1,11 +1,13 @@
 """Records between the main process and a worker: msgpack arrays, one after the other, on a socket pair.
 
 To the worker:   ``[LOAD, seq, residence]``  ``[RUN, seq, guest, task, payload]``  ``[UNLOAD, guest]``
+                 ``[SWEEP, seq, residence, task, payloads, fields, give_up, piece_s]``
 From the worker: ``[READY]``  ``[LOADED, seq, status, detail]``
                  ``[RESULT, seq, started, output, run_s, cpu_s, memory, log, log_dropped, outbox]``
                  ``[FAILURE, seq, started, kind, detail, limit, run_s, cpu_s, memory, executed, log]``
+                 ``[SWEPT, seq, started, status, detail, columns]``
 
-``started`` is 1 if the task had a fresh instance. Each result comes back as soon as it is there, so that after a death
+``started`` is how many fresh instances that took. Each result comes back as soon as it is there, so that after a death
 the parent knows which task ran.
 """
 
@@ -17,12 +19,12 @@ from typing import Any, cast
 import msgpack
 import msgspec
 
-from .contract import GuestFailure, GuestResult
+from .contract import GuestFailure, GuestResult, Swept
 from .residents import Residence
 
 MAX_RECORD_BYTES = 24 << 20
 CHUNK_BYTES = 1 << 18
-LOAD, RUN, UNLOAD, READY, LOADED, RESULT, FAILURE = range(7)
+LOAD, RUN, UNLOAD, READY, LOADED, RESULT, FAILURE, SWEEP, SWEPT = range(9)
 
 pack = msgspec.msgpack.Encoder().encode
 """A record as bytes."""
@@ -87,6 +89,31 @@ def unpack_outcome(record: tuple[Any, ...]) -> GuestResult | GuestFailure:
         raise BadRecordError(str(error)) from error
 
 
+def pack_swept(seq: int, started: int, status: str, detail: str, swept: Swept | None) -> bytes:
+    """The record of a piece of a sweep."""
+    return pack((SWEPT, seq, started, status, detail, pack(swept)))
+
+
+def unpack_swept(record: tuple[Any, ...], payloads: int, fields: int) -> Swept | None:
+    """What a piece of a sweep gave; ``None`` if the guest could not be started.
+
+    Raises:
+        BadRecordError: If the columns do not fit each other: a worker is not trusted.
+    """
+    try:
+        swept = _swept.decode(record[5])
+    except (TypeError, ValueError, msgspec.DecodeError) as error:
+        raise BadRecordError(str(error)) from error
+    if swept is not None:
+        rows = len(swept.run_s)
+        lengths = {len(swept.cpu_s), *map(len, swept.outputs)}
+        if lengths != {rows} or not 0 < rows <= payloads or len(swept.outputs) != fields:
+            raise BadRecordError("columns of different lengths")
+        if any(not 0 <= place < rows for place in swept.failures):
+            raise BadRecordError("a failure of no payload")
+    return swept
+
+
 def unpack_residence(record: tuple[Any, ...]) -> Residence:
     """The guest that a ``LOAD`` record describes."""
     return msgspec.convert(record[2], Residence, strict=True)
@@ -94,3 +121,4 @@ def unpack_residence(record: tuple[Any, ...]) -> Residence:
 
 _RESULT_FIELDS = ("output", "run_s", "cpu_s", "memory_bytes", "log", "log_dropped", "outbox")
 _FAILURE_FIELDS = ("kind", "detail", "limit", "run_s", "cpu_s", "memory_bytes", "executed", "log")
+_swept = msgspec.msgpack.Decoder(Swept | None)

@@ -12,11 +12,28 @@ import resource
 import signal
 import socket
 import sys
+import time
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from .records import CHUNK_BYTES, LOAD, LOADED, READY, RUN, UNLOAD, RecordReader, pack, pack_outcome, unpack_residence
+from .contract import GuestFailure, GuestResult
+from .records import (
+    CHUNK_BYTES,
+    LOAD,
+    LOADED,
+    READY,
+    RUN,
+    SWEEP,
+    UNLOAD,
+    RecordReader,
+    pack,
+    pack_outcome,
+    pack_swept,
+    unpack_residence,
+)  # fmt: skip
 from .residents import Residents
+from .sweep import Wish, collect
 
 MAX_FILES = 64
 
@@ -55,12 +72,39 @@ def handle(record: tuple[Any, ...], residents: Residents) -> bytes:
         before = residents.instances_started(number)
         outcome = residents.run(number, task, payload)
         return pack_outcome(seq, residents.instances_started(number) - before, outcome)
+    if kind == SWEEP:
+        return _sweep(record, residents)
     if kind == LOAD:
         status, detail = residents.load(unpack_residence(record))
         return pack((LOADED, record[1], status, detail))
     if kind == UNLOAD:
         residents.unload(record[1])
     return b""
+
+
+def _sweep(record: tuple[Any, ...], residents: Residents) -> bytes:
+    """Load a guest, run payloads until the piece's time is up, and forget the guest."""
+    _, seq, _, task, payloads, fields, give_up, piece_s = record
+    order = unpack_residence(record)
+    status, detail = residents.load(order)
+    if status:
+        return pack_swept(seq, 1, status, detail, None)
+    try:
+        swept = collect(_runs(residents, order.number, task, payloads, piece_s), Wish(fields, give_up))
+        return pack_swept(seq, residents.instances_started(order.number), "", "", swept)
+    finally:
+        residents.unload(order.number)
+
+
+def _runs(
+    residents: Residents, number: int, task: str, payloads: tuple[bytes, ...], piece_s: float
+) -> Iterator[GuestResult | GuestFailure]:
+    ends_at = time.monotonic() + piece_s
+    for payload in payloads:
+        yield residents.run(number, task, payload)
+        residents.tidy()
+        if time.monotonic() >= ends_at:
+            return
 
 
 def _lock_down() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 import anyio
@@ -12,7 +12,8 @@ import anyio.lowlevel
 import msgspec
 
 from chimera.errors import BadGenomeError, BadModuleError, UnavailableError
-from chimera.sandbox.contract import GuestFailure, GuestResult, GuestSpec, ModuleInfo, SandboxStatistics
+from chimera.sandbox.contract import GuestFailure, GuestResult, GuestSpec, ModuleInfo, SandboxStatistics, Swept
+from chimera.sandbox.sweep import Wish, collect
 from subjects.agent import AgentView
 from subjects.event import TaskProcessed
 
@@ -145,6 +146,18 @@ class FakeSandbox:
         guest = self.guest(spec, self.checked[spec.digest], self)
         self.guests.append(guest)
         return guest
+
+    async def sweep(
+        self, spec: GuestSpec, task: str, payloads: Sequence[bytes], fields: Sequence[str], *,
+        timeout_s: float | None = None, give_up: int = 0,
+    ) -> Swept:  # fmt: skip
+        """Load, run, unload; the columns of the answers."""
+        guest = await self.load(replace(spec, agent=f"{spec.agent}~trial"))
+        try:
+            outcomes = await guest.run(task, payloads, timeout_s=timeout_s)
+        finally:
+            await guest.close()
+        return collect(outcomes, Wish(tuple(fields), give_up))
 
     def open_guests(self) -> list[FakeGuest]:
         """Guests that are loaded."""
