@@ -94,6 +94,12 @@ class Correlating(msgspec.Struct, frozen=True):
         """The correlation; 0 while one side does not vary."""
         return _correlation(_total(self.groups))
 
+    @property
+    def stderr(self) -> float:
+        """Standard error of the correlation (delta method); infinite where nothing is claimed."""
+        centre = _z(_total(self.groups))
+        return _error(centre, self._without())[0] * (1.0 - math.tanh(centre) ** 2)
+
     def half_width(self, confidence: float = CONFIDENCE) -> float:
         """Half the length of the two-sided interval."""
         low, high = self._interval((1.0 - confidence) / 2.0)
@@ -122,10 +128,11 @@ class Correlating(msgspec.Struct, frozen=True):
 
     def _interval(self, tail: float) -> tuple[float, float]:
         centre = _z(_total(self.groups))
-        reach = _reach(
-            centre, [(one.n, z) for one, z in zip(self.groups, leave_one_out(self.groups), strict=True)], tail
-        )
+        reach = _reach(centre, self._without(), tail)
         return math.tanh(centre - reach), math.tanh(centre + reach)
+
+    def _without(self) -> list[tuple[int, float]]:
+        return [(one.n, z) for one, z in zip(self.groups, leave_one_out(self.groups), strict=True)]
 
 
 def leave_one_out(groups: Sequence[Sums]) -> list[float]:
@@ -138,12 +145,18 @@ def _reach(whole: float, groups: Sequence[tuple[int, float]], tail: float) -> fl
     """How far a figure may be off: from the figure, (tasks of a group, the figure without it), and a level."""
     from scipy.special import stdtrit  # noqa: PLC0415 - only those who ask for bounds pay for scipy
 
+    error, count = _error(whole, groups)
+    return float(stdtrit(count - 1, 1.0 - tail)) * error if count else math.inf
+
+
+def _error(whole: float, groups: Sequence[tuple[int, float]]) -> tuple[float, int]:
+    """The figure's standard error and the groups behind it; infinite and 0 if they are too few."""
     total, used = sum(n for n, _ in groups), [(n, one) for n, one in groups if n]
     if total < LEAST or len(used) < LEAST_GROUPS:
-        return math.inf
+        return math.inf, 0
     mean = len(used) * whole - math.fsum((1.0 - n / total) * one for n, one in used)
     terms = [(_pseudo(whole, one, total / n) - mean) ** 2 / (total / n - 1.0) for n, one in used]
-    return float(stdtrit(len(used) - 1, 1.0 - tail)) * math.sqrt(math.fsum(terms) / len(used))
+    return math.sqrt(math.fsum(terms) / len(used)), len(used)
 
 
 def _pseudo(whole: float, without: float, times: float) -> float:

@@ -51,7 +51,14 @@ class Columns:
         self._cells = np.where(exact, 1.0, self._sizes * self._scale)
         self._first = np.concatenate([[0], np.cumsum(self._sizes)[:-1]]).astype(np.intp)
 
-    def distances(self, genomes: Array) -> Array:
+    def counts(self, genomes: Array) -> Array:
+        """How many genomes are in each cell, all genes' cells in line."""
+        cells = ((genomes - self._low) * self._cells).astype(np.intp)
+        np.clip(cells, 0, self._sizes - 1, out=cells)
+        cells += self._first
+        return np.bincount(cells.ravel(), minlength=int(self._sizes.sum())).astype(float)
+
+    def distances(self, genomes: Array, counts: Array) -> Array:
         """Mean squared distance between two genomes, per gene, exactly as over all pairs.
 
         Of numbers scaled to their range twice the unbiased variance; of choices the share of pairs that differ (the
@@ -63,24 +70,17 @@ class Columns:
         scaled = (genomes - genomes.mean(axis=0)) * self._scale
         found = 2.0 / (count - 1) * np.einsum("ij,ij->j", scaled, scaled)
         if self._chosen.any():
-            alike = self._summed((self._counts(genomes) / count) ** 2)
+            alike = self._summed((counts / count) ** 2)
             found = np.where(self._chosen, (1.0 - alike) * count / (count - 1), found)
         return np.maximum(0.0, found)
 
-    def entropies(self, genomes: Array) -> Array:
+    def entropies(self, genomes: int, counts: Array) -> Array:
         """Shannon entropy of each gene's values over the greatest that so many genomes can have, 0 to 1."""
-        shares = self._counts(genomes) / max(1, len(genomes))
+        shares = counts / max(1, genomes)
         logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0.0)
-        most = np.log(np.minimum(self._sizes, max(1, len(genomes))))
+        most = np.log(np.minimum(self._sizes, max(1, genomes)))
         found = -self._summed(shares * logs)
         return np.clip(np.divide(found, most, out=np.zeros_like(found), where=most > 0.0), 0.0, 1.0)
-
-    def _counts(self, genomes: Array) -> Array:
-        """How many genomes are in each cell, all genes' cells in line."""
-        cells = ((genomes - self._low) * self._cells).astype(np.intp)
-        np.clip(cells, 0, self._sizes - 1, out=cells)
-        cells += self._first
-        return np.bincount(cells.ravel(), minlength=int(self._sizes.sum())).astype(float)
 
     def _summed(self, values: Array) -> Array:
         return np.add.reduceat(values, self._first) if self.count else np.zeros(0)
@@ -123,10 +123,11 @@ def variety(genomes: Array, columns: Columns, values: Array | None = None) -> Va
         raise ValueError(f"a matrix of {columns.count} columns is needed, not one of shape {genomes.shape}")
     if not len(genomes):
         return Variety(0.0, 0.0, (0.0,) * columns.count, 0.0, 0.0, None)
-    entropies = columns.entropies(genomes)
+    counts = columns.counts(genomes)
+    entropies = columns.entropies(len(genomes), counts)
     copies = copies_of(genomes) / len(genomes)
     return Variety(
-        distance=math.sqrt(float(columns.distances(genomes).sum())),
+        distance=math.sqrt(float(columns.distances(genomes, counts).sum())),
         entropy=float(entropies.mean()) if columns.count else 0.0, genes=tuple(entropies.tolist()),
         unique=len(copies) / len(genomes), effective=1.0 / float(copies @ copies),
         phenotypic=None if values is None else spread(values),

@@ -15,6 +15,7 @@ import msgspec
 from .boundary import deviation
 
 CONFIDENCE = 0.95
+_QUARTER = 0.25
 
 
 class Estimate(Protocol):
@@ -28,6 +29,11 @@ class Estimate(Protocol):
     @property
     def value(self) -> float:
         """The figure itself."""
+        ...
+
+    @property
+    def stderr(self) -> float:
+        """Its standard error; infinite if nothing is known."""
         ...
 
     def lower_bound(self, confidence: float = CONFIDENCE) -> float:
@@ -106,8 +112,13 @@ class Running(msgspec.Struct, frozen=True):
 
     @property
     def stderr(self) -> float:
-        """Standard error of the mean; infinite below two values."""
-        return math.sqrt(self.m2 / (self.n - 1) / self.n) if self.n > 1 else math.inf
+        """Standard error of the mean, a quarter of variance put in: ten of ten right is not known exactly.
+
+        Infinite before the first value.
+        """
+        if not self.n:
+            return math.inf
+        return (self.high - self.low) * math.sqrt((_QUARTER + self.surprise) / (self.n + 1) / self.n)
 
     def half_width(self, confidence: float = CONFIDENCE) -> float:
         """Half the length of the two-sided interval, within the bounds."""

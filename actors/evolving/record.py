@@ -137,7 +137,7 @@ def unpack_record(data: bytes) -> GenomeRecord:
     """
     try:
         record = _decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorruptError(f"the genome's record can't be read: {error}") from error
     if checksum_of(record) != record.checksum:
         raise CorruptError(f"genome '{record.id[:64]}' is not what was stored: its checksum is another")

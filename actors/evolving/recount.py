@@ -26,14 +26,12 @@ class Elite:
     Attributes:
         id: Its id; ties are broken by it, so that every node chooses alike.
         estimate: Of its fitness, higher is better.
-        stderr: Standard error of the estimate.
         recounts: How often it was measured again.
         left: Tasks it has not met yet.
     """
 
     id: str
     estimate: Estimate
-    stderr: float
     recounts: int
     left: int
 
@@ -62,7 +60,7 @@ def due(elites: Sequence[Elite], *, top: int, most: int, margin: float = MARGIN)
 
 def ranked(elites: Sequence[Elite]) -> list[str]:
     """Ids, best first, by the posterior mean: a figure of few tasks counts less than the same of many."""
-    worth = shrunken([one.estimate.value for one in elites], [one.stderr for one in elites])
+    worth = shrunken([one.estimate.value for one in elites], [one.estimate.stderr for one in elites])
     places = sorted(range(len(elites)), key=lambda at: (-worth[at], -elites[at].estimate.n, elites[at].id))
     return [elites[at].id for at in places]
 
@@ -100,7 +98,9 @@ def declare(elites: Sequence[Elite], *, rivals: int = 3, recounts: int = 2) -> V
     if again:
         return Verdict("", again, None, f"{len(again)} of the best were not measured {recounts} times again yet")
     best = known[places[0]]
-    worth = shrunken([one.estimate.value for one in elites], [one.stderr for one in elites])[elites.index(best)]
+    worth = shrunken([one.estimate.value for one in elites], [one.estimate.stderr for one in elites])[
+        elites.index(best)
+    ]
     return Verdict(best.id, (), worth, f"best of {len(elites)} after {best.estimate.n} tasks")
 
 

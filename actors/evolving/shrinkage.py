@@ -41,11 +41,9 @@ def between(known: Sequence[tuple[float, float]]) -> float:
     """
     mean = math.fsum(value for value, _ in known) / len(known)
     high = math.fsum((value - mean) ** 2 for value, _ in known) / (len(known) - 1)
-    low = 0.0
-    if _excess(known, 0.0) <= 0.0:
+    if high <= 0.0 or _excess(known, 0.0) <= 0.0:
         return 0.0
-    while _excess(known, high) > 0.0:
-        high *= 2.0
+    low = 0.0  # at the variance of the values themselves there is no excess, whatever their noise
     for _ in range(_MOST_STEPS):
         middle = (low + high) / 2.0
         low, high = (middle, high) if _excess(known, middle) > 0.0 else (low, middle)
