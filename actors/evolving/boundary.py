@@ -14,10 +14,10 @@ from __future__ import annotations
 import math
 from functools import lru_cache
 
-_BETS = tuple(0.75**step * 0.9 for step in range(28))
+BETS = tuple(0.75**step * 0.9 for step in range(28))
 """From 0.9 down to 0.0004: tight from ten numbers to ten million."""
 
-_COSTS = tuple(-math.log1p(-bet) - bet for bet in _BETS)
+_COSTS = tuple(-math.log1p(-bet) - bet for bet in BETS)
 _ENOUGH = 1e-9
 _PER_OCTAVE, _LEAST = 64, 2.0**-10
 _MOST_STEPS = 60
@@ -45,15 +45,15 @@ def deviation(squares: float, level: float) -> float:
 def _solved(place: int, level: float) -> float:
     """By Newton's method from above: the mixture is convex, so each iterate is a valid bound."""
     squares = 2.0 ** (place / _PER_OCTAVE)
-    wanted = math.log(len(_BETS) / level)
+    wanted = math.log(len(BETS) / level)
     logs = [-cost * squares for cost in _COSTS]
-    found = min((wanted - log) / bet for bet, log in zip(_BETS, logs, strict=True))
+    found = min((wanted - log) / bet for bet, log in zip(BETS, logs, strict=True))
     for _ in range(_MOST_STEPS):
-        terms = [log + bet * found for bet, log in zip(_BETS, logs, strict=True)]
+        terms = [log + bet * found for bet, log in zip(BETS, logs, strict=True)]
         top = max(terms)
         weights = [math.exp(term - top) for term in terms]
         total = math.fsum(weights)
-        slope = math.fsum(bet * weight for bet, weight in zip(_BETS, weights, strict=True)) / total
+        slope = math.fsum(bet * weight for bet, weight in zip(BETS, weights, strict=True)) / total
         step = (top + math.log(total) - wanted) / slope
         found -= step
         if step <= _ENOUGH * found:

@@ -5,15 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
 
-Array: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
-"""Floats of any shape."""
-
-Whole: TypeAlias = np.ndarray[Any, np.dtype[np.intp]]
-"""Whole numbers of any shape."""
+from .box import Array
 
 Kind = Literal["real", "integer", "choice"]
 
@@ -46,9 +42,8 @@ class Columns:
         self._scale = np.divide(1.0, width, out=np.zeros_like(width), where=width > 0.0)
         self._chosen = np.array([kind == "choice" for kind in kinds], dtype=bool)
         self._sizes = np.array([_cells(*one) for one in zip(width.tolist(), kinds, strict=True)], dtype=np.intp)
-        # a whole number or choice with few values has a cell for each, anything else equal cells over its range
-        exact = np.array([kind != "real" for kind in kinds], dtype=bool) & (self._sizes == width + 1.0)
-        self._cells = np.where(exact, 1.0, self._sizes * self._scale)
+        # equal cells over the range: of a gene with as many values as cells, one for each
+        self._cells = self._sizes * self._scale
         self._first = np.concatenate([[0], np.cumsum(self._sizes)[:-1]]).astype(np.intp)
 
     def counts(self, genomes: Array) -> Array:

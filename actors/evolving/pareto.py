@@ -14,30 +14,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .diversity import Array
+from .box import Array
+from .fronts import front_ranks, room
 
 
 def front(losses: Array) -> list[int]:
-    """Rows that no other one beats, in order; of equal rows all are there (Deb et al., NSGA-II, 2002)."""
-    finite = np.flatnonzero(np.isfinite(losses).all(axis=1)).tolist() if len(losses) else []
-    if len(finite) < 2 or losses.shape[1] == 1:  # noqa: PLR2004 - one row is its own front
-        least = float(losses[finite, 0].min()) if finite else 0.0
-        return [row for row in finite if losses[row, 0] == least]
-    from pygmo import fast_non_dominated_sorting  # noqa: PLC0415 - who has one objective does not pay for pygmo
-
-    return sorted(finite[int(place)] for place in fast_non_dominated_sorting(losses[finite])[0][0])
+    """Rows that no other one beats, in order; of equal rows all are there."""
+    sound = np.flatnonzero(np.isfinite(losses).all(axis=1)) if len(losses) else np.zeros(0, dtype=np.intp)
+    return [int(row) for row in sound[front_ranks(losses[sound]) == 0]] if len(sound) else []
 
 
 def crowding(losses: Array) -> list[float]:
     """How much room each row of a front has: greater is rarer, infinite at the ends (NSGA-II, section III.B)."""
-    if len(losses) < 3 or losses.shape[1] < 2:  # noqa: PLR2004 - two rows are both ends
-        return [math.inf] * len(losses)
-    from pygmo import crowding_distance  # noqa: PLC0415 - see above
-
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found = np.asarray(crowding_distance(losses), dtype=float)
-    # an objective that does not vary along the front gives 0/0: it says nothing about room
-    return [math.inf if math.isnan(one) else float(one) for one in found]
+    return [float(one) for one in room(losses, np.zeros(len(losses), dtype=np.intp))]
 
 
 def hypervolume(losses: Array, reference: Sequence[float]) -> float:
@@ -53,7 +42,7 @@ def hypervolume(losses: Array, reference: Sequence[float]) -> float:
         return 0.0
     if losses.shape[1] == 1:
         return float(reference[0] - inside.min())
-    from pygmo import hypervolume as volume  # noqa: PLC0415 - see above
+    from pygmo import hypervolume as volume  # noqa: PLC0415 - who asks for no volume does not pay for pygmo
 
     return float(volume(inside[front(inside)]).compute(list(reference)))
 

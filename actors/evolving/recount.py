@@ -39,8 +39,8 @@ class Elite:
 def due(elites: Sequence[Elite], *, top: int, most: int, margin: float = MARGIN) -> list[str]:
     """Ids of those to measure again now: of the ``top`` that could be best, the widest bounds first.
 
-    Who could be best is judged by the upper bound. Those that are not among the ``top`` for sure are left out, and so
-    are those with no task left, or whose half-width is below ``margin``.
+    Who could be best is judged by the upper bound. Those with no task left, or whose half-width is below ``margin``,
+    are left out.
 
     Args:
         elites: Candidates, any order.
@@ -48,14 +48,10 @@ def due(elites: Sequence[Elite], *, top: int, most: int, margin: float = MARGIN)
         most: How many may be measured again.
         margin: See ``MARGIN``.
     """
-    if not elites or most < 1:
-        return []
-    sure = sorted((one.estimate.lower_bound() for one in elites), reverse=True)[min(top, len(elites)) - 1]
-    able = sorted(elites, key=_hope)
-    open_ = [one for one in able[:top] if one.left > 0 and one.estimate.upper_bound() >= sure]
-    widths = {one.id: one.estimate.half_width() for one in open_}
-    wide = sorted((one for one in open_ if widths[one.id] > margin), key=lambda one: (-widths[one.id], one.id))
-    return [one.id for one in wide[:most]]
+    able = [one for one in sorted(elites, key=_hope)[:top] if one.left > 0]
+    widths = {one.id: one.estimate.half_width() for one in able}
+    wide = sorted((one for one in able if widths[one.id] > margin), key=lambda one: -widths[one.id])
+    return [one.id for one in wide[: max(0, most)]]
 
 
 def ranked(elites: Sequence[Elite]) -> list[str]:

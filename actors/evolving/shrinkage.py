@@ -41,7 +41,7 @@ def between(known: Sequence[tuple[float, float]]) -> float:
     """
     mean = math.fsum(value for value, _ in known) / len(known)
     high = math.fsum((value - mean) ** 2 for value, _ in known) / (len(known) - 1)
-    if high <= 0.0 or _excess(known, 0.0) <= 0.0:
+    if _excess(known, 0.0) <= 0.0:
         return 0.0
     low = 0.0  # at the variance of the values themselves there is no excess, whatever their noise
     for _ in range(_MOST_STEPS):

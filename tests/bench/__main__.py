@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.bench import (
     actors,
     bridge,
+    diversity,
     gate,
     insight,
     kpi,
@@ -52,6 +53,7 @@ MODULES = (
     kpi,
     optimize,
     gate,
+    diversity,
 )
 BENCHMARKS: dict[str, Benchmark] = {module.BENCHMARK.name: module.BENCHMARK for module in MODULES}
 

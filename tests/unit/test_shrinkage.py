@@ -53,6 +53,12 @@ def test_two_figures_are_left_as_they_are():
     assert shrunken([0.1, 0.9], [0.5, 0.5]) == [0.1, 0.9]
 
 
+def test_differences_too_small_to_square_end():
+    """Exact figures that differ by next to nothing have no spread that could be found; the search for it ends."""
+    assert shrunken([0.0, 0.0, 1e-200], [0.0, 0.0, 0.0]) == [0.0, 0.0, 1e-200]
+    assert shrunken([0.0, 0.0, 1e-200], [0.0, 0.0, 0.1])[:2] == [0.0, 0.0]
+
+
 def test_errors_must_fit():
     """Each value has an error, and it is not negative."""
     with pytest.raises(ValueError, match="standard error"):
