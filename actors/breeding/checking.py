@@ -153,7 +153,7 @@ def name_of(data: bytes, number: int) -> str:
     """What a person calls packed bytes that may be no record: the id that stands in them, else their number."""
     try:
         found = msgspec.msgpack.decode(data, type=_Named)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return f"record {number}"
     return found.id[:64]
 

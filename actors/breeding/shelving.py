@@ -54,7 +54,7 @@ class GenomeProjection:
         for message in messages:
             try:
                 sheet.take(LOG.unpack(message.data), message.seq)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 self._reject(message, error)
         return sheet
 

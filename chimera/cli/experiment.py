@@ -9,6 +9,7 @@ from chimera.errors import BadMessageError
 
 from .command import Command, Exit
 from .genes import genes_of
+from .metric import metric_of
 from .output import emit_json, note, table
 from .settings import load_settings
 
@@ -70,7 +71,7 @@ def _start(options: argparse.Namespace) -> dict[str, Any]:
     if options.stage:
         plan["stages"] = options.stage
     if options.metric:
-        plan["primary"] = _metric(options.metric)
+        plan["primary"] = metric_of(options.metric)
     if options.alpha is not None:
         plan.update(budget="fixed", alpha=options.alpha)
     if options.max_messages is not None:
@@ -83,13 +84,6 @@ def _start(options: argparse.Namespace) -> dict[str, Any]:
     if options.gene:
         body["genomes"] = [genes_of(options.gene)]
     return body
-
-
-def _metric(name: str) -> dict[str, Any]:
-    lower = name in {"score_error", "failed", "slow", "run_ms", "cpu_ms"}
-    kind = "proportion" if name in {"correct", "failed", "slow"} else "mean"
-    high = 1000.0 if name in {"run_ms", "cpu_ms"} else 1.0
-    return {"name": name, "kind": kind, "better": "lower" if lower else "higher", "high": high}
 
 
 def _number(text: str) -> int:

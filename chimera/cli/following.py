@@ -13,9 +13,9 @@ from .output import note
 if TYPE_CHECKING:
     from .client import Client
 
-_AGAIN = frozenset(
-    {"restarting", "unavailable", "not-running", "overloaded", "deadline", "connection-lost", "bus-down"}
-)
+AGAIN = frozenset({"restarting", "unavailable", "not-running", "overloaded", "deadline", "connection-lost", "bus-down"})
+"""Codes of errors that pass: somebody else takes over, or the server comes back."""
+
 _PAUSE_S = 0.5
 
 
@@ -38,7 +38,7 @@ async def follow(client: Client, **what: str) -> AsyncGenerator[dict[str, Any]]:
                     if news["kind"] not in {"heartbeat", "listening", "behind"}:
                         yield news
         except ChimeraError as error:
-            if error.code not in _AGAIN:
+            if error.code not in AGAIN:
                 raise
         await anyio.sleep(_PAUSE_S)
 

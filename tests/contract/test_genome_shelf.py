@@ -307,12 +307,25 @@ async def test_what_is_brought_back_is_checked(full: Stage):
     assert await full.shelf.known(["v-1-7", "v-1-9", "v-9-1"]) == {"v-1-7", "v-9-1"}
 
 
+async def test_whichever_bit_is_flipped_a_record_is_refused(stage: Stage):
+    """Every bit of a packed record counts, and none makes the check fail instead of the record."""
+    data = pack_record(family("v-1")[7])
+    flipped = [
+        data[:place] + bytes([data[place] ^ (1 << bit)]) + data[place + 1 :]
+        for place in range(len(data)) for bit in range(8)
+    ]  # fmt: skip
+    brought = await stage.shelf.check_import(flipped)
+    assert (len(brought.refused), brought.accepted, brought.known) == (len(flipped), [], [])
+    assert sum(one.id == "v-1-7" for one in brought.refused) > len(flipped) / 2
+
+
 async def test_it_follows_the_log_by_itself(stage: Stage):
     """While it runs, what is told is on the shelf when it is validated; a message that is none is passed over."""
     async with anyio.create_task_group() as group:
         group.start_soon(stage.shelf.run)
         await tell(stage.bus, family("v-1"))
         await stage.bus.append(LOG.subject, b"\xc1", msg_id="none")
+        await stage.bus.append(LOG.subject, b"\x91\x81\xa4type\xa1\xff", msg_id="no text")
         await tell(stage.bus, family("v-2"))
         validation = await stage.shelf.validate(ALL, SCHEMAS)
         assert (validation.status, validation.checked) == ("pass", 24)
