@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from .box import Array, Box
 from .engine import Evaluate, Members, Setup, ranking
 from .generational import Kernel, PygmoEngine
 from .pagmo import Evolver
+
+PYGMO_LEAST = 5
+"""Smallest population that pygmo takes."""
 
 PYGMO_MOST = 800_000
 """Largest size x genes x genes that pygmo breeds: about 8 ms a generation."""
@@ -57,7 +60,7 @@ class Cmaes(PygmoEngine):
 
     def kernel(self, members: Members) -> Kernel:
         """The one of pygmo or of numpy, around the best member."""
-        if self.size * self.box.width**2 > PYGMO_MOST:
+        if not self._short:
             best = members.vectors[int(ranking(members.values)[0])]
             return Distribution(self.box, self.size, best, self._sigma)
         options: dict[str, Any] = {"sigma0": self._sigma, "memory": True, "force_bounds": True}
@@ -70,11 +73,21 @@ class Cmaes(PygmoEngine):
         super()._restart(members)
 
     def _resized(self) -> None:
-        if isinstance(self._kernel, Distribution) and self.size * self.box.width**2 > PYGMO_MOST:
+        if isinstance(self._kernel, Distribution) and not self._short:
             self._kernel.resize(self.size)
             return
         self._sigma = self._spread(self._members)
         super()._resized()
+
+    @property
+    def bred_by(self) -> Literal["pygmo", "numpy"]:
+        """Whose arithmetic it is at present."""
+        return "numpy" if isinstance(self._kernel, Distribution) else "pygmo"
+
+    @property
+    def _short(self) -> bool:
+        """Whether pygmo's generations are short enough."""
+        return self.size >= PYGMO_LEAST and self.size * self.box.width**2 <= PYGMO_MOST
 
     def _spread(self, members: Members) -> float:
         """Root mean square deviation of the members in widths of the box."""

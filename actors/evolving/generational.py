@@ -55,7 +55,7 @@ class PygmoEngine(Engine):
 
     def receive(self, members: Members) -> None:
         """Let members in, for the worst of the last generation and among the remembered ones."""
-        count = min(len(members), len(self._members) - 1)
+        count = max(min(len(members), len(self._members) - 1), 0)
         worst = ranking(self._members.values, self.setup.objectives)[::-1][:count].tolist()
         self._replace(worst, members.take(range(count)))
 

@@ -38,6 +38,8 @@ class Nsga2(Engine):
     def receive(self, members: Members) -> None:
         """Let members in, for the worst ones here."""
         count = min(len(members), len(self._members) - 1)
+        if count < 1:
+            return
         self._keep([self._members.take(range(len(self._members) - count)), members.take(range(count))], self.size)
 
     def _found(self, brood: Brood, values: Array, first: int) -> None:

@@ -250,8 +250,8 @@ class Steady:
         self, vectors: list[list[float]], values: list[list[float]], births: list[tuple[int, int]]
     ) -> None:
         names = tuple((island, number) for island, number in births)
-        shape = (len(names), self.box.width)
-        self.receive(Members(np.array(vectors).reshape(shape), np.array(values).reshape(len(names), -1), names))
+        rows = np.array(vectors, dtype=np.float64).reshape(len(names), self.box.width)
+        self.receive(Members(rows, np.array(values, dtype=np.float64).reshape(len(names), self._herd.columns), names))
 
     _REPLAYED: ClassVar[dict[str, Any]] = {
         "tell": _tell_again, "update": update, "configure": _configure_again, "immigrate": immigrate,
