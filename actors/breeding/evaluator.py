@@ -143,6 +143,11 @@ class Evaluator:
         """Names of the nodes that answered last."""
         return sorted(self._crew.members)
 
+    def lanes(self, node: str = "") -> int:
+        """How many genomes should be under way at once, on a node or on all of them, so that no worker idles."""
+        member = self._crew.members.get(node)
+        return max(2, self._crew.lanes if member is None else member.most)
+
     # -- lanes ---------------------------------------------------------------------------------------------------------
 
     def _widen(self, member: Member) -> None:

@@ -68,7 +68,7 @@ class Yardstick:
         self.digest = hashlib.sha256(msgspec.json.encode(own)).hexdigest()
 
     def read(self, run: GenomeRun, caseload: Caseload, places: Sequence[int]) -> list[list[float]]:
-        """What a run on these cases tells: per gauge a figure for each that was run; not-a-number where one does not."""
+        """What a run on these cases tells: per gauge a figure for each that was run; not-a-number where none."""
         outcomes: list[Outcome] = ["ok"] * run.tasks
         for failed in run.failures:
             outcomes[failed.place] = failed.outcome
