@@ -39,7 +39,9 @@ Status = Literal["improving", "waiting", "stagnant", "premature", "converged"]
 class Look(msgspec.Struct, frozen=True):
     """One generation: its best fitness (higher is better; ``None`` if all failed) and diversity.
 
-    ``half_width`` is how much of the fitness may be chance; 0 = it is exact.
+    ``half_width`` is how much of the fitness may be chance when it is compared with that of another generation: 0 where
+    both met all the same tasks and agents are deterministic (whether the gain holds elsewhere, validation tells), the
+    estimate's own half-width where tasks differ.
     """
 
     best: float | None
