@@ -287,6 +287,7 @@ class Evolver(Actor, name="evolver", mailbox=1024, concurrency=64, layer="evolut
             breeder=self._breeder, write=writer.write, watch=self._ranch.watch, clock=ctx.clock, report=ctx.event,
             tell=self._tell,
         )  # fmt: skip
+        self._ranch.serve(self._breeder)
         self._stand = Stand(self._breeder, self._autopilot)
         self._bank = Genebank(self._shelf, self._breeder, ask=ctx.ask, report=ctx.event)
         self._way_back = WayBack(ctx.ask, self._stand.halt)
@@ -303,7 +304,7 @@ class Evolver(Actor, name="evolver", mailbox=1024, concurrency=64, layer="evolut
 
     async def _lead(self) -> None:
         await self._feed.begin(TAIL)
-        for work in (self._leadership.journal.run, self._feed.run, self._autopilot.run):
+        for work in (self._leadership.journal.run, self._feed.run, self._ranch.evaluator.run, self._autopilot.run):
             self.ctx.spawn(work)
         self._breeder.resume()
         running = len(self._breeder.book.running())

@@ -8,9 +8,11 @@ from typing import Any, Protocol
 import anyio
 
 from actors.evolving.record import GenomeRecord
+from actors.refining.tuneround import searched
 from chimera.clock import Clock
 from chimera.errors import ChimeraError, ConflictError
 from subjects.agent import AgentView, Release, ShowAgent
+from subjects.autonomous import SetAutonomous
 from subjects.evolution import (
     Evolution,
     EvolutionList,
@@ -103,6 +105,16 @@ class Breeder:
                 await self.write(began)
                 fold = self.book.find(began.id)
         return self.shown(fold)
+
+    async def check(self, message: SetAutonomous) -> None:
+        """Refuse autonomous mode where its evolutions could not begin.
+
+        Raises:
+            NoAgentError: If there is no such agent.
+            BadGenomeError: If nothing of its genome can be searched, or not what is named.
+        """
+        release = await self._live(message.agent)
+        searched(release.manifest, release.genome, message.evolution.parameters)
 
     async def stop(self, fold: EvolutionFold, note: str) -> Evolution:
         """End an evolution; its genomes stay. One that has ended stays as it is."""

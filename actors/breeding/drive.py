@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any
 
 import anyio
 
@@ -182,6 +182,6 @@ def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The error that a group of lanes ended with: the first one, unless all were only broken off with it."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
-        inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
+        inner = error.exceptions
         error = next((one for one in inner if not isinstance(one, anyio.get_cancelled_exc_class())), inner[0])
     return error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from subjects.evolution import Evolved
 
 from .fold import EvolutionFold
@@ -34,13 +36,14 @@ def fact_of(entry: RunEntry, fold: EvolutionFold) -> Evolved | None:
         at=entry.at,
         state=fold.state,
         genome=genome,
-        reason=reason,  # pyright: ignore[reportArgumentType] - one of the literals of _step
+        reason=reason,
     )
 
 
-def _step(entry: RunEntry, fold: EvolutionFold) -> tuple[str, str]:
+def _step(entry: RunEntry, fold: EvolutionFold) -> tuple[Any, str]:
     """The step that an entry is, and why; empty if it concerns nobody else."""
-    step, reason = "", ""
+    step: Any = ""
+    reason = ""
     match entry:
         case Began():
             step, reason = "started", f"{fold.began.config.algorithm}: {entry.why}"

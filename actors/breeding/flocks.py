@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from actors.evolving.engine import FAILED
 from actors.evolving.steady import Asked
 from chimera.clock import Clock
 
@@ -52,8 +53,17 @@ class Flocks:
         flock = self._owner.stock.flocks[island]
         while self._owner.due():
             asked = flock.ask()
-            score = await self._measuring.one(island, asked.vector, self._owner.number)
+            score = await self._measuring.one(island, asked.vector, self._bar(island))
             await self._tell(island, asked, score)
+
+    def _bar(self, island: int) -> float | None:
+        """Fitness of the worst member: a newcomer that is worse does not enter."""
+        flock = self._owner.stock.flocks[island]
+        members = flock.population
+        if len(members) < flock.size:
+            return None
+        worst = float(members.values[:, 0].max())
+        return -worst if worst < FAILED else None
 
     async def _tell(self, island: int, asked: Asked, score: Score) -> None:
         owner, at = self._owner, self._clock.time()
@@ -80,15 +90,15 @@ class Flocks:
     async def _recount(self, island: int) -> None:
         """Measure the best members on all training tasks: whoever was only lucky loses its place."""
         flock = self._owner.stock.flocks[island]
-        best = [one for one in sorted(flock.members, key=lambda one: one.rank)[:RECOUNTED] if one.birth[0] == island]
-        for living in best:
-            if living.birth in self._recounted or not self._owner.due():
+        best = flock.emigrants(RECOUNTED)
+        for birth, vector in zip(best.births, best.vectors, strict=True):
+            if birth[0] != island or birth in self._recounted or not self._owner.due():
                 continue
-            self._recounted.add(living.birth)
-            score = await self._measuring.whole(living.vector)
-            if flock.update(living.birth, score.losses):
+            self._recounted.add(birth)
+            score = await self._measuring.whole(vector)
+            if flock.update(birth, score.losses):
                 flock.records()
                 await self._owner.write(Told(
-                    id=self._owner.id, island=island, number=living.birth[1], asked=flock.asked,
+                    id=self._owner.id, island=island, number=birth[1], asked=flock.asked,
                     losses=list(score.losses), half_width=score.half_width, again=True,
                 ))  # fmt: skip

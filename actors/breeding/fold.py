@@ -248,6 +248,11 @@ class EvolutionFold:
         """A genome by its island and number."""
         return self.marks.get(genome_id(self.id, island, number))
 
+    def middle(self) -> float | None:
+        """The median fitness of the last generation; ``None`` before the first, or if too many of it failed."""
+        known = sorted(mark for record in self.latest if (mark := self.marks[record.id].fitness) is not None)
+        return known[len(known) // 2] if 2 * len(known) > len(self.latest) else None
+
     def finalists(self, count: int) -> list[GenomeRecord]:
         """The fittest that are remembered whole, by what is known of them now, no two with the same genes."""
         found: dict[bytes, GenomeRecord] = {}

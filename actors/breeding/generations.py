@@ -56,6 +56,14 @@ class Generations:
         """Of the genes, in the order of the columns."""
         return list(self._measuring.codec.names)
 
+    @property
+    def bar(self) -> float | None:
+        """Fitness of the last generation's middle genome: who can't reach it need not be measured to the end.
+
+        Elites, ants and a covariance matrix learn from the better half alone.
+        """
+        return self._fold.middle()
+
     def unclosed(self) -> list[Score]:
         """Genomes of steady engines since the last generation was closed, as far as figures need them."""
         return self.stock.unclosed()
@@ -112,10 +120,10 @@ class Generations:
         await anyio.to_thread.run_sync(self.stock.settle, bred)
 
     async def _step(self, island: int, steps: dict[int, Step], scores: dict[int, list[Score]]) -> None:
-        number = self.number
+        bar = self.bar
 
         def measure(vectors: Array) -> Array:
-            scores[island] = anyio.from_thread.run(self._measuring.batch, island, vectors, number)
+            scores[island] = anyio.from_thread.run(self._measuring.batch, island, vectors, bar)
             return np.array([score.losses for score in scores[island]])
 
         steps[island] = await anyio.to_thread.run_sync(partial(self.stock.engines[island].step, measure))

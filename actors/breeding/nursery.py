@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from actors.evolving.convergence import Convergence, Look
 from actors.evolving.diversity import Columns, Variety, variety
 from actors.evolving.engine import FAILED, Birth
 from actors.evolving.record import DataWindow, GenomeRecord, seal
-from subjects.agent import Limits
+from subjects.agent import Genes, Limits
 from subjects.evolution import GenerationView
 
 from .fold import EvolutionFold, genome_id
@@ -106,7 +106,7 @@ class Nursery:
         return born.operator, born.parents
 
 
-def limits_of(base: Limits, settings: dict[str, object]) -> Limits | None:
+def limits_of(base: Limits, settings: Genes) -> Limits | None:
     """The release's limits with the searched ones; ``None`` if none were searched."""
     if not settings:
         return None
@@ -118,5 +118,5 @@ def limits_of(base: Limits, settings: dict[str, object]) -> Limits | None:
     )  # fmt: skip
 
 
-def _of(values: Array, figure: object) -> float | None:
-    return float(figure(values)) if len(values) and callable(figure) else None
+def _of(values: Array, figure: Callable[[Array], Any]) -> float | None:
+    return float(figure(values)) if len(values) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -75,7 +76,7 @@ class Stock:
     def settle(self, bred: Bred) -> None:
         """Apply what a finished generation says of the next one."""
         self._unclosed = []
-        groups = self.flocks if self.steady else self.engines
+        groups: Sequence[Engine | Steady] = self.flocks if self.steady else self.engines
         if bred.migrated:
             Islands(groups).migrate()
         shares = self.sizes(bred.immigrants) if bred.immigrants >= 2 * self.islands else [0] * self.islands

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from .engine import Members
 
@@ -21,11 +21,7 @@ class Island(Protocol):
     """What an engine needs to be one."""
 
     size: int
-
-    @property
-    def receives(self) -> bool:
-        """Whether migrants make a difference to it."""
-        ...
+    receives: ClassVar[bool]
 
     def emigrants(self, count: int) -> Members:
         """Its best members, best first."""
