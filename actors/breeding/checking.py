@@ -160,3 +160,24 @@ def name_of(data: bytes, number: int) -> str:
 
 class _Named(msgspec.Struct, tag="genome"):
     id: str
+
+
+class Brought(NamedTuple):
+    """What may be brought back: sound records, ids that are stored already, and what is refused."""
+
+    accepted: list[GenomeRecord]
+    known: list[str]
+    refused: list[BadGenome]
+
+
+def unpacked(records: Sequence[bytes]) -> tuple[dict[str, GenomeRecord], list[BadGenome]]:
+    """Packed records by id, and those that are not what was packed, with the reason."""
+    sound, refused = dict[str, GenomeRecord](), list[BadGenome]()
+    for number, data in enumerate(records, 1):
+        try:
+            record = unpack_record(data)
+        except CorruptError as error:
+            refused.append(BadGenome(id=name_of(data, number), faults=[error.detail]))
+        else:
+            sound[record.id] = record
+    return sound, refused

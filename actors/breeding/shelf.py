@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import anyio
 import anyio.to_thread
 
 from actors.evolving.lineage import ancestors
-from actors.evolving.record import GenomeRecord, unpack_record
+from actors.evolving.record import GenomeRecord
 from chimera.bus.contract import Bus
 from chimera.clock import Clock
 from chimera.errors import ChimeraError, CorruptError, NoGenomeError, UnavailableError
@@ -29,29 +29,19 @@ from subjects.genome import (
     Validation,
 )
 
-from .checking import MOST_NAMED, Checker, Schemas, columns, fitting, name_of
+from .checking import MOST_NAMED, Brought, Checker, Schemas, columns, fitting, unpacked
+from .pedigree import pedigree, readable, record_of, spare
 from .shelving import GenomeProjection, row_of
 from .views import genome_view
 
 MOST_GENOMES = 200_000
 MOST_ANCESTORS = 1000
-TRACED = 10_000
-"""Ancestors of a champion that are kept with it, at most."""
-
 PAGE_BYTES = 512 << 10
 """Bytes of records in one page of a backup: written as text they must still fit into a message."""
 
 _PAGE, _BATCH = 500, 16
 _TIDY_S = 60.0
 _BEHIND_S, _LOOK_S = 10.0, 0.05
-
-
-class Brought(NamedTuple):
-    """What may be brought back: sound records, ids that are stored already, and what is refused."""
-
-    accepted: list[GenomeRecord]
-    known: list[str]
-    refused: list[BadGenome]
 
 
 class GenomeShelf:
@@ -116,8 +106,7 @@ class GenomeShelf:
             CorruptError: If it is not what was stored.
         """
         row = await self._row(id_)
-        record = unpack_record(row.record)
-        registered = await self._genomes.registered(id_)
+        record, registered = record_of(row), await self._genomes.registered(id_)
         if wrong := [*_registered(record, registered), *columns(record, row)]:
             raise CorruptError(f"genome '{id_}' is not what was stored: {'; '.join(wrong)}")
         return record
@@ -142,10 +131,9 @@ class GenomeShelf:
             CorruptError: If it can't be read at all.
         """
         row = await self._row(message.id)
-        record = unpack_record(row.record)
-        registered = await self._genomes.registered(message.id)
+        record, registered = record_of(row), await self._genomes.registered(message.id)
         wrong = [*_registered(record, registered), *columns(record, row), *fitting(record, schemas)]
-        records, cut = await self._ancestors(record, message.depth, MOST_ANCESTORS)
+        records, cut = await pedigree(self._genomes, record, depth=message.depth, most=MOST_ANCESTORS)
         tree = ancestors(record.id, records, depth=message.depth, most=MOST_ANCESTORS)
         return GenomeDetail(
             genome=genome_view(record),
@@ -211,7 +199,7 @@ class GenomeShelf:
         A record whose id is known with another content is refused: a genome never changes. What is accepted comes onto
         the shelf, and mends it, as soon as it stands in the log.
         """
-        sound, refused = await anyio.to_thread.run_sync(_unpacked, records)
+        sound, refused = await anyio.to_thread.run_sync(unpacked, records)
         accepted, known = list[GenomeRecord](), list[str]()
         for record in sound.values():
             registered, row = await self._genomes.registered(record.id), await self._genomes.genome(record.id)
@@ -230,25 +218,6 @@ class GenomeShelf:
         if row is None:
             raise NoGenomeError(f"there is no genome '{id_}'")
         return row
-
-    async def _ancestors(self, record: GenomeRecord, depth: int, most: int) -> tuple[dict[str, GenomeRecord], bool]:
-        """A record and its ancestors by id, nearest first, and whether there are more."""
-        found, generation = {record.id: record}, [record]
-        for _ in range(depth):
-            parents = dict.fromkeys(parent for one in generation for parent in one.parents if parent not in found)
-            generation = list[GenomeRecord]()
-            for parent in parents:
-                if len(found) >= most:
-                    return found, True
-                row = await self._genomes.genome(parent)
-                known = _readable(row) if row is not None else None
-                if known is not None:
-                    found[parent] = known
-                    generation.append(known)
-            if not generation:
-                return found, False
-        last = {parent for one in generation for parent in one.parents if parent not in found}
-        return found, bool(last)
 
     async def _settled(self) -> None:
         """Wait until what the log held when this was asked is in the store."""
@@ -282,36 +251,12 @@ class GenomeShelf:
         """Forget the oldest genomes beyond the bound; how many went."""
         if await self._genomes.count(GenomeFilter()) <= self._most:
             return 0
-        for champion in await self._genomes.champions():
-            row = await self._genomes.genome(champion)
-            record = _readable(row) if row is not None else None
-            if record is not None:
-                kept, _ = await self._ancestors(record, TRACED, TRACED)
-                await self._genomes.keep(list(kept))
+        await spare(self._genomes)
         return await self._genomes.forget(most=self._most)
 
 
-def _unpacked(records: Sequence[bytes]) -> tuple[dict[str, GenomeRecord], list[BadGenome]]:
-    sound, refused = dict[str, GenomeRecord](), list[BadGenome]()
-    for number, data in enumerate(records, 1):
-        try:
-            record = unpack_record(data)
-        except CorruptError as error:
-            refused.append(BadGenome(id=name_of(data, number), faults=[error.detail]))
-        else:
-            sound[record.id] = record
-    return sound, refused
-
-
 def _views(rows: Sequence[GenomeRow]) -> list[GenomeView]:
-    return [genome_view(record) for row in rows if (record := _readable(row)) is not None]
-
-
-def _readable(row: GenomeRow) -> GenomeRecord | None:
-    try:
-        return unpack_record(row.record)
-    except CorruptError:
-        return None
+    return [genome_view(record) for row in rows if (record := readable(row)) is not None]
 
 
 def _registered(record: GenomeRecord, registered: str | None) -> list[str]:
