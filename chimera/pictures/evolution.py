@@ -84,7 +84,7 @@ def diversity(history: Sequence[GenerationView]) -> Plot:
     acted = [(step, 0.0) for step, one in zip(steps, history, strict=True) if one.action]
     if acted:
         series.append(Series("action", acted, kind="dots"))
-    return Plot("Diversity", x=_GENERATION, y=Axis(label="share", zero=True), series=series)
+    return Plot("Diversity", x=_GENERATION, y=Axis(label="distance, shares", zero=True), series=series)
 
 
 def spread(one: Evolution, population: Population) -> list[Picture]:
