@@ -10,7 +10,14 @@ from dataclasses import replace
 import anyio
 import msgspec
 
-from chimera.errors import AgentContractError, BadGenomeError, BadMessageError, DeadlineError, OverloadedError
+from chimera.errors import (
+    AgentContractError,
+    BadGenomeError,
+    BadMessageError,
+    BadModuleError,
+    DeadlineError,
+    OverloadedError,
+)
 from chimera.sandbox.contract import Guest, GuestFailure, GuestResult, Swept
 from subjects.agent import Genes, Limits, Release
 from subjects.trial import Evaluate, EvaluateGenomes, Evaluation, Failed, GenomeRun, GenomesEvaluation, Tried
@@ -106,7 +113,7 @@ class TrialRunner:
         with anyio.move_on_after(max(0.0, deadline - self._now())), self._counted():
             async with self._turns:
                 runs = [
-                    await self._sweep(message, self._try_draft(release, genes, limit), payloads, deadline)
+                    await self._genome(message, release, (genes, limit), payloads, deadline)
                     for genes, limit in zip(message.genomes, limits, strict=True)
                 ]
                 return GenomesEvaluation(
@@ -115,26 +122,28 @@ class TrialRunner:
                 )  # fmt: skip
         raise DeadlineError(stage="running", hint="send fewer genomes or inputs at a time, or allow more time")
 
-    async def _sweep(
-        self, message: EvaluateGenomes, draft: Draft | BadGenomeError, payloads: Sequence[bytes], deadline: float
-    ) -> GenomeRun:
-        if isinstance(draft, BadGenomeError):
-            return GenomeRun(checksum="", tasks=0, refused=draft.detail)
-        spec = guest_spec(draft, self._serving.limits)
+    async def _genome(
+        self, message: EvaluateGenomes, release: Release, change: tuple[Genes, Limits | None],
+        payloads: Sequence[bytes], deadline: float,
+    ) -> GenomeRun:  # fmt: skip
+        """One genome's run; it is ``refused`` if the release itself could be started, but not with this change."""
+        known = ""
         try:
-            swept = await self._pool.sweep(
-                spec, message.task, payloads, message.fields, timeout_s=max(0.001, deadline - self._now()),
-                give_up=message.give_up,
-            )  # fmt: skip
+            draft = self._draft(release, *change)
+            known = checksum(draft)
+            swept = await self._sweep(message, draft, payloads, deadline)
         except BadGenomeError as error:
-            return GenomeRun(checksum=checksum(draft), tasks=0, refused=error.detail)
-        return _genome_run(checksum(draft), swept, times=message.times)
+            return GenomeRun(checksum=known, tasks=0, refused=error.detail)
+        except BadModuleError as error:
+            await self._sweep(message, self._draft(release, {}, None), payloads[:1], deadline)
+            return GenomeRun(checksum=known, tasks=0, refused=error.detail)
+        return _genome_run(known, swept, times=message.times)
 
-    def _try_draft(self, release: Release, genes: Genes, limits: Limits | None) -> Draft | BadGenomeError:
-        try:
-            return self._draft(release, genes, limits)
-        except BadGenomeError as error:
-            return error
+    async def _sweep(self, message: EvaluateGenomes, draft: Draft, payloads: Sequence[bytes], deadline: float) -> Swept:
+        return await self._pool.sweep(
+            guest_spec(draft, self._serving.limits), message.task, payloads, message.fields,
+            timeout_s=max(0.001, deadline - self._now()), give_up=message.give_up,
+        )  # fmt: skip
 
     async def _release(self, message: Evaluate | EvaluateGenomes) -> Release:
         record = await self._book.read(message.name)
