@@ -20,7 +20,7 @@ def record_of(row: GenomeRow) -> GenomeRecord:
         return unpack_record(row.record)
     except CorruptError as error:
         raise CorruptError(
-            f"genome '{row.id}' is not what was stored: {error.detail}",
+            error.detail if row.id in error.detail else f"genome '{row.id}': {error.detail}",
             hint="what else is bad: chimera genome validate; make it again: chimera rebuild --only genomes",
         ) from error
 

@@ -49,6 +49,9 @@ ON_SYSTEM: list[tuple[list[str], int]] = [
     (["call"], 0),
     (["call", "node.status", "{}"], 0),
     (["call", "agent.list"], 0),
+    (["evolve", "list"], 0),
+    (["genome"], 0),
+    (["genome", "validate"], 0),
 ]
 
 
