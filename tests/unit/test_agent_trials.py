@@ -5,9 +5,10 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from chimera.errors import BadGenomeError, BadMessageError, ConflictError, DeadlineError, NoReleaseError
-from subjects.agent import Deploy, ListAgents, Rollback, ShowAgent
-from subjects.trial import Evaluate, Evaluation
+from actors.execution.releases import MODULES
+from chimera.errors import BadGenomeError, BadMessageError, BadModuleError, ConflictError, DeadlineError, NoReleaseError
+from subjects.agent import Deploy, Genes, Limits, ListAgents, Rollback, ShowAgent
+from subjects.trial import Evaluate, EvaluateGenomes, Evaluation, GenomesEvaluation
 from tests.support.agent_world import world
 
 pytestmark = pytest.mark.anyio
@@ -63,6 +64,59 @@ async def test_a_trial_unloads_its_guest_also_when_time_is_up() -> None:
         with pytest.raises(DeadlineError):
             await one.ask(Evaluate(name="echo", genome={"gain": 2.0}, inputs=[{}], deadline_ms=50))
         assert [guest.closed for guest in one.box.guests if guest.spec.agent == "echo~trial"] == [True]
+
+
+async def test_many_genomes_in_one_question() -> None:
+    """A run per genome, in order, with the fields that were asked for; one that does not fit spoils no other."""
+    async with world() as one:
+        genomes: list[Genes] = [{"gain": 2.5}, {}, {"gain": 21.0}, {"gain": 13.0}]
+        inputs = [{"n": 1, "label": "a"}, {"do": "agent-trap"}, {"n": 3, "label": "b"}]
+        done: GenomesEvaluation = await one.ask(
+            EvaluateGenomes(name="echo", genomes=genomes, inputs=inputs, fields=["label", "says"], times=True)
+        )
+        first, second, unfit, unlucky = done.runs
+        assert first.outputs == second.outputs == [["a", None, "b"], [None, None, None]]
+        assert [(failed.place, failed.outcome) for failed in first.failures] == [(1, "agent-trap")]
+        assert (first.tasks, len(first.run_ms), len(first.cpu_ms)) == (3, 3, 3)
+        assert first.cpu_s > 0
+        assert first.checksum == (await one.ask(Evaluate(name="echo", genome={"gain": 2.5}, inputs=[{}]))).checksum
+        assert "outside" in unfit.refused
+        assert (unlucky.refused, unlucky.tasks, unlucky.checksum != "") == ("13 is unlucky", 0, True)
+        assert (done.release, done.node, done.workers, done.under_way) == (1, "one", 2, 1)
+        assert not one.box.open_guests() or all(guest.spec.agent == "echo" for guest in one.box.open_guests())
+
+
+async def test_limits_of_one_genome_are_its_own() -> None:
+    """Limits belong to the genome at the same place, within the operator's caps, and are part of its checksum."""
+    async with world() as one:
+        tight = Limits(cpu_ms=3.0)
+        done = await one.ask(EvaluateGenomes(name="echo", genomes=[{}, {}], limits=[tight, None], inputs=[{}]))
+        assert [guest.spec.limits.cpu_ms for guest in one.box.guests[-2:]] == [3.0, 1000.0]
+        assert done.runs[0].checksum != done.runs[1].checksum
+        with pytest.raises(BadMessageError, match="limits"):
+            await one.ask(EvaluateGenomes(name="echo", genomes=[{}, {}], limits=[tight], inputs=[{}]))
+
+
+async def test_no_more_evaluations_run_than_there_are_workers() -> None:
+    """The others wait outside the sandbox, where no live task stands behind them."""
+    async with world() as one:
+        one.box.held["echo~trial"] = anyio.Event()
+        async with anyio.create_task_group() as group:
+            for _ in range(6):
+                group.start_soon(one.ask, EvaluateGenomes(name="echo", genomes=[{}], inputs=[{}]))
+            await anyio.wait_all_tasks_blocked()
+            assert sum(guest.running for guest in one.box.guests if guest.spec.agent == "echo~trial") == 2
+            one.box.held["echo~trial"].set()
+
+
+async def test_a_lost_module_is_not_the_genomes_fault() -> None:
+    """If the release itself can't be started, the question fails; else the genome is refused."""
+    async with world() as one:
+        digest = one.box.checked.popitem()[0]
+        modules = await one.bus.objects(MODULES)
+        await modules.delete(digest)
+        with pytest.raises(BadModuleError, match="not in the object store"):
+            await one.ask(EvaluateGenomes(name="echo", genomes=[{"gain": 2.0}], inputs=[{}]))
 
 
 async def test_live_tasks_are_served_while_a_trial_is_held() -> None:
