@@ -52,7 +52,7 @@ class Box:
 
     def snap(self, rows: Array) -> Array:
         """Rows within bounds, whole where they must be, each in the one form its genome has; (m, n), a copy."""
-        snapped = np.clip(rows, self.lower, self.upper)
+        snapped = np.minimum(np.maximum(rows, self.lower), self.upper)
         if self.integers:
             snapped[:, self.reals :] = np.floor(snapped[:, self.reals :] + 0.5)
         return snapped if self._settle is None else self._settle(snapped)
@@ -82,4 +82,4 @@ class Box:
 
 def digest(rows: Array) -> bytes:
     """16 bytes that tell whether two batches of vectors are the same, to the last bit and in the same order."""
-    return hashlib.blake2b(np.ascontiguousarray(rows, dtype="<f8").tobytes(), digest_size=16).digest()
+    return hashlib.blake2b(rows.tobytes(), digest_size=16).digest()

@@ -36,6 +36,9 @@ FINE = 1024
 DIGITS = 12
 """Decimals of a value's mantissa that a log scale keeps."""
 
+MOST_TENS = 300.0
+"""Power of ten beyond which there are no floats to count digits with."""
+
 SAME = 1e-12
 """Relative distance within which a value on a log scale is taken for the live one."""
 
@@ -107,7 +110,7 @@ class Coordinate:
         raw = np.exp(places)
         if self.dimension.kind == "integer":
             return np.clip(np.floor(raw + 0.5), self.dimension.low, self.dimension.high)
-        tens = 10.0 ** (DIGITS - np.floor(np.log10(raw)))
+        tens = 10.0 ** np.minimum(DIGITS - np.floor(np.log10(raw)), MOST_TENS)
         found = np.clip(np.round(raw * tens) / tens, self.dimension.low, self.dimension.high)
         return np.where(np.abs(found - float(self.live)) <= SAME * found, float(self.live), found)
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import ClassVar, TypeAlias
 
 import numpy as np
@@ -248,7 +249,7 @@ class Engine(ABC):
 
     def births(self, first: int, count: int) -> tuple[Birth, ...]:
         """Names of vectors that were asked for one after the other."""
-        return tuple((self.setup.island, number) for number in range(first, first + count))
+        return tuple(zip(repeat(self.setup.island, count), range(first, first + count), strict=True))
 
     def random(self, purpose: int) -> np.random.Generator:
         """The generator of a purpose in this generation of this island."""
@@ -257,6 +258,8 @@ class Engine(ABC):
     def immigrants(self) -> Brood:
         """Those that are due in this step."""
         count = self._immigrants
+        if not count:
+            return Brood(np.empty((0, self.box.width)), (), ())
         vectors = self.box.draw(self.random(IMMIGRANTS), count)
         return Brood(vectors, ((),) * count, ("immigrant",) * count)
 
@@ -300,9 +303,10 @@ Asking: TypeAlias = _Asking
 
 def cleaned(values: Array) -> Array:
     """Values with ``FAILED`` throughout each row that has one that is not finite, and none beyond it."""
-    failed = ~np.isfinite(values).all(axis=1)
-    found = np.clip(values, -FAILED, FAILED)
-    found[failed] = FAILED
+    found = np.minimum(np.maximum(values, -FAILED), FAILED)
+    sound = np.isfinite(values)
+    if not sound.all():
+        found[~sound.all(axis=1)] = FAILED
     return found
 
 
@@ -311,6 +315,8 @@ def ranking(values: Array, objectives: int = 1) -> np.ndarray[tuple[int], np.dty
 
     Deb, "An efficient constraint handling method for genetic algorithms" (2000). Equal rows keep their order.
     """
+    if values.shape[1] == objectives:
+        return values[:, 0].argsort(kind="stable")
     return np.lexsort((values[:, 0], violation(values, objectives)))
 
 

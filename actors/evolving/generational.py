@@ -110,7 +110,8 @@ class PygmoEngine(Engine):
         self._remember(members)
 
     def _remember(self, members: Members) -> None:
-        both = _merged(self._elite, members)
+        best = members.take(ranking(members.values, self.setup.objectives)[:ELITE].tolist())
+        both = _merged(self._elite, best)
         self._elite = both.take(ranking(both.values, self.setup.objectives)[:ELITE].tolist())
 
     def _resized(self) -> None:

@@ -25,6 +25,7 @@ class Herd:
         self._place: dict[Birth, int] = {}
         self._vectors, self._values = np.empty((SPARE, width)), np.empty((SPARE, columns))
         self._bounds, self._violations = np.empty(SPARE), np.empty(SPARE)
+        self._ranks: list[tuple[float, float]] = []  # the same two, as quickly read one by one
 
     def __len__(self) -> int:
         return len(self.births)
@@ -54,20 +55,22 @@ class Herd:
 
     def worst(self) -> int:
         """The place of the worst member; of equal ones the first."""
-        count = len(self)
-        broken, bounds = self._violations[:count], self._bounds[:count]
-        most = broken.max()
-        return int(np.where(broken == most, bounds, -np.inf).argmax()) if most > 0.0 else int(bounds.argmax())
+        count = len(self.births)
+        bounds = self._bounds[:count]
+        if self.columns == 1:
+            return int(bounds.argmax())
+        broken = self._violations[:count]
+        return int(np.where(broken == broken.max(), bounds, -np.inf).argmax())
 
     def better(self, values: Array, bound: float, place: int) -> bool:
         """Whether a newcomer is better than a member."""
-        return (_violation(values), bound) < (float(self._violations[place]), float(self._bounds[place]))
+        return (_violation(values), bound) < self._ranks[place]
 
     def tournament(self, first: int, second: int) -> int:
         """The better of two places, given as any numbers; of equal ones the first."""
-        one, two = first % len(self), second % len(self)
-        broken, bounds = self._violations, self._bounds
-        return two if (broken[two], bounds[two]) < (broken[one], bounds[one]) else one
+        count = len(self.births)
+        one, two = first % count, second % count
+        return two if self._ranks[two] < self._ranks[one] else one
 
     def add(self, birth: Birth, vector: Array, values: Array, bound: float) -> None:
         """A member more."""
@@ -77,6 +80,7 @@ class Herd:
             self._bounds, self._violations = _longer(self._bounds), _longer(self._violations)
         self.births.append(birth)
         self.measured.append(1)
+        self._ranks.append((0.0, 0.0))
         self._place[birth] = count
         self._write(count, values, bound)
         self._vectors[count] = vector
@@ -109,12 +113,14 @@ class Herd:
             array[:size] = array[kept]
         self.births = [self.births[place] for place in kept]
         self.measured = [self.measured[place] for place in kept]
+        self._ranks = [self._ranks[place] for place in kept]
         self._place = {birth: place for place, birth in enumerate(self.births)}
         return vectors
 
     def _write(self, place: int, values: Array, bound: float) -> None:
-        self._values[place], self._bounds[place] = values, bound
-        self._violations[place] = _violation(values)
+        broken = _violation(values)
+        self._values[place], self._bounds[place], self._violations[place] = values, bound, broken
+        self._ranks[place] = (broken, bound)
 
 
 def _violation(values: Array) -> float:

@@ -35,6 +35,10 @@ class Shape:
         self._bounds = (box.lower.tolist(), box.upper.tolist())
         self._counts = (box.integers, objectives, constraints)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Shape:
+        """Itself: it never changes, and pygmo copies its problem several times a generation."""
+        return self
+
     def fitness(self, vector: Array) -> Sequence[float]:
         """Refuses: vectors are measured in batches, elsewhere."""
         raise NotImplementedError("this problem is evaluated by a batch evaluator only")

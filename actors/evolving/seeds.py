@@ -8,14 +8,17 @@ import struct
 import numpy as np
 
 
+_WORDS = struct.Struct("<16I")
+
+
 def derive(seed: int, *path: int) -> int:
-    """64 bits for a purpose, such as (seed, island, generation). Independent of platform and process."""
+    """64 bits for a purpose, such as (seed, island, generation): no part negative, the same on any machine."""
     return int.from_bytes(_digest(seed, path)[:8], "little")
 
 
 def words(seed: int, *path: int) -> tuple[int, ...]:
     """Sixteen numbers of 32 bits for a purpose: all that the making of one genome needs, for half a microsecond."""
-    return struct.unpack("<16I", _digest(seed, path))
+    return _WORDS.unpack(_digest(seed, path))
 
 
 def generator(seed: int, *path: int) -> np.random.Generator:
@@ -23,6 +26,8 @@ def generator(seed: int, *path: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(derive(seed, *path)))
 
 
+_KEYS = [struct.Struct(f"<{count}Q") for count in range(1, 8)]
+
+
 def _digest(seed: int, path: tuple[int, ...]) -> bytes:
-    key = struct.pack(f"<{len(path) + 1}Q", *(part & 0xFFFF_FFFF_FFFF_FFFF for part in (seed, *path)))
-    return hashlib.blake2b(key, digest_size=64).digest()
+    return hashlib.blake2b(_KEYS[len(path)].pack(seed & 0xFFFF_FFFF_FFFF_FFFF, *path)).digest()

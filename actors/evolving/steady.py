@@ -19,6 +19,7 @@ is as many evaluations of new genomes as there may be members.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
@@ -27,7 +28,7 @@ import numpy as np
 
 from . import pagmo
 from .box import Array, Box, digest
-from .engine import BREEDING, FAILED, IMMIGRANTS, INITIAL, Birth, DivergedError, Members, Setup, cleaned
+from .engine import BREEDING, FAILED, IMMIGRANTS, INITIAL, Birth, DivergedError, Members, Setup
 from .herd import Herd
 from .seeds import generator, words
 from .variation import CROSSED, ETA_CROSSOVER, ETA_MUTATION
@@ -264,9 +265,10 @@ class Steady:
     def _sound(self, values: Sequence[float], bound: float | None) -> tuple[Array, float]:
         if len(values) != self._herd.columns:
             raise ValueError(f"{self._herd.columns} values are needed, not {len(values)}")
-        row = cleaned(np.array([values], dtype=np.float64))[0]
+        sound = all(map(math.isfinite, values))
+        row = np.array([min(max(one, -FAILED), FAILED) if sound else FAILED for one in values], dtype=np.float64)
         loss = float(row[0])
-        return row, loss if bound is None or not np.isfinite(bound) else min(max(bound, loss), FAILED)
+        return row, loss if bound is None or not math.isfinite(bound) else min(max(bound, loss), FAILED)
 
     def _enter(self, birth: Birth, vector: Array, row: Array, bound: float, *, always: bool) -> None:
         herd = self._herd
