@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.bench import (
     actors,
+    breeding,
     bridge,
     diversity,
     gate,
@@ -54,6 +55,7 @@ MODULES = (
     optimize,
     gate,
     diversity,
+    breeding,
 )
 BENCHMARKS: dict[str, Benchmark] = {module.BENCHMARK.name: module.BENCHMARK for module in MODULES}
 

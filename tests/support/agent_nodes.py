@@ -34,6 +34,10 @@ class AgentNode(RunningSystem):
         super().__init__(folder / name, [part for setting in settings for part in ("--set", setting)])
         self.name = name
 
+    def seed(self) -> str:
+        """What its server knows other nodes by."""
+        return (self.data / "secrets" / "runtime.nk").read_text().strip()
+
     def until_it_serves(self, timeout_s: float = 60.0) -> None:
         """Wait until it has said what runs where: then all of it has started."""
         self.until_it_says(timeout_s)
@@ -45,8 +49,14 @@ class AgentNode(RunningSystem):
 @asynccontextmanager
 async def asking(first: AgentNode) -> AsyncGenerator[System]:
     """A node without actors that may ask the others."""
-    seed = (first.data / "secrets" / "runtime.nk").read_text().strip()
-    bus = NatsBus(first.nats_url, name="asking", seed=seed, inbox_prefix=roles()["runtime"].inbox_prefix)
+    async with connected(first.nats_url, first.seed()) as system:
+        yield system
+
+
+@asynccontextmanager
+async def connected(url: str, seed: str) -> AsyncGenerator[System]:
+    """The same, from any process."""
+    bus = NatsBus(url, name="asking", seed=seed, inbox_prefix=roles()["runtime"].inbox_prefix)
     async with bus, System(bus, node="asking") as system:
         yield system
 
