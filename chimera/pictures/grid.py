@@ -62,7 +62,7 @@ def _cells(grid: Grid, low: float, high: float) -> Iterator[str]:
         if not (0 <= column < grid.x.count and 0 <= row < grid.y.count):
             continue
         left, top = _LEFT + column * wide, grid.height - _BOTTOM - (row + 1) * tall
-        said = "-" if value is None else number_text(value)
+        said = number_text(value) if value is not None and is_there(value) else "-"
         words = f"{grid.titles.get((column, row), '')} {said}".strip()
         title = f"<title>{escape(words)}</title>"
         place = f'x="{left:.1f}" y="{top:.1f}" width="{wide:.1f}" height="{tall:.1f}"'

@@ -15,7 +15,7 @@ def colour_of(value: float | None, low: float, high: float) -> str:
     """The colour of a value between two ends; what is outside gets the nearer end's."""
     if value is None or not math.isfinite(value):
         return NONE
-    share = 0.5 if high <= low else min(1.0, max(0.0, (value - low) / (high - low)))
+    share = 0.5 if high / 2 <= low / 2 else min(1.0, max(0.0, (value / 2 - low / 2) / (high / 2 - low / 2)))
     place = share * (len(_STOPS) - 1)
     index = min(int(place), len(_STOPS) - 2)
     rest = place - index

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +11,8 @@ from datetime import UTC, datetime
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 _TIME_STEPS = (1, 5, 15, 30, 60, 300, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 2592000)
 _DAY = 86_400
+_NARROW, _LEAST = 1e-13, 1e-300
+"""What is less apart than this, relatively or at all, is one value: a float has no round numbers between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,8 @@ class Scale:
         low, high, here = self.low, self.high, value
         if self.log:
             low, high, here = math.log10(low), math.log10(high), math.log10(max(value, self.low))
-        return self.start + (here - low) / (high - low) * (self.end - self.start)
+        share = (here / 2 - low / 2) / (high / 2 - low / 2)  # halves: a difference may be too large for a float
+        return self.start + share * (self.end - self.start)
 
 
 def span(values: Iterable[float], *, zero: bool = False, log: bool = False) -> tuple[float, float]:
@@ -36,14 +40,16 @@ def span(values: Iterable[float], *, zero: bool = False, log: bool = False) -> t
     low, high = (min(good), max(good)) if good else (1.0, 10.0) if log else (0.0, 1.0)
     if zero and not log:
         low, high = min(low, 0.0), max(high, 0.0)
-    if low == high:
-        low, high = (low / 2, high * 2) if log else (low - (abs(low) or 1.0) / 2, high + (abs(high) or 1.0) / 2)
-    return low, high
+    size = max(abs(low), abs(high))
+    if high / 2 - low / 2 <= max(size * _NARROW, _LEAST):
+        pad = size / 2 if size > _LEAST else 0.5
+        low, high = (low / 2, high * 2) if log else (low - pad, high + pad)
+    return max(low, -sys.float_info.max), min(high, sys.float_info.max)
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
     """Round numbers from ``low`` to ``high``, at most ``most``: 1, 2, 2.5 or 5 times a power of ten apart."""
-    raw = (high - low) / max(1, most - 1)
+    raw = high / max(1, most - 1) - low / max(1, most - 1)
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(power * one for one in _STEPS if power * one >= raw * 0.999)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)

@@ -106,6 +106,16 @@ def test_a_page_escapes_what_came_from_outside_and_loads_nothing() -> None:
     assert "class='n'>-<" in page
 
 
+def test_scales_survive_what_is_very_near_or_very_far() -> None:
+    """Values at the ends of what a float holds, and values a hair apart, get an axis with round numbers."""
+    for low, high in ((-1.7e308, 1.7e308), (5e-324, 1e-323), (0.0, 5e-324), (1.0, 1.0 + 1e-15), (1.5e308, 1.5e308)):
+        left, right = span([low, high])
+        assert left < right
+        found = ticks(left, right)
+        assert 1 <= len(found) <= 7
+        svg(Plot("t", series=[Series("s", [(0.0, low), (1.0, high)])]))
+
+
 def test_scales_survive_one_value() -> None:
     """A single value is drawn in the middle of an axis around it."""
     assert span([5.0]) == (2.5, 7.5)
