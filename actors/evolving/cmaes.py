@@ -1,34 +1,27 @@
-"""CMA-ES (Hansen, arXiv 1604.00772) for real coordinates: pygmo's where a generation is short, numpy's where it is not.
+"""CMA-ES (Hansen, arXiv 1604.00772) for real coordinates, in numpy.
 
-pygmo 2.20 computes the covariance matrix genome by genome with no other thread running: 2 ms at 1,000 x 20 genes, but
-70 ms at 1,000 x 81 and 2 s at 1,000 x 256. From ``PYGMO_MOST`` on the same method in matrix products takes 5 to 100
-times less and lets other threads run; it also keeps its distribution when the population is resized.
+pygmo 2.20 has it, too, but computes the covariance matrix genome by genome with no other thread running: 70 ms at 1,000
+genomes of 81 genes, 2 s at 256 genes, where matrix products take 10 and 35 ms and let the event loop run. It also
+forgets its distribution when the population is resized. Both take as many generations (``just bench evolve`` holds them
+side by side).
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Literal
 
 import numpy as np
 
 from .box import Array, Box
 from .engine import Evaluate, Members, Setup, ranking
-from .generational import Kernel, PygmoEngine
-from .pagmo import Evolver
-
-PYGMO_LEAST = 5
-"""Smallest population that pygmo takes."""
-
-PYGMO_MOST = 800_000
-"""Largest size x genes x genes that pygmo breeds: about 8 ms a generation."""
+from .generational import Kernel, Replacing
 
 SIGMA = 0.5
-"""First step in widths of the box, as pygmo has it."""
+"""First step in widths of the box."""
 
 
-class Cmaes(PygmoEngine):
+class Cmaes(Replacing):
     """Real coordinates only, one loss.
 
     Migrants and immigrants mean nothing to a distribution: ``receive`` does nothing, and ``immigrate`` makes it begin
@@ -59,13 +52,9 @@ class Cmaes(PygmoEngine):
             self._begin(self._elite.take([0]))
 
     def kernel(self, members: Members) -> Kernel:
-        """The one of pygmo or of numpy, around the best member."""
-        if not self._short:
-            best = members.vectors[int(ranking(members.values)[0])]
-            return Distribution(self.box, self.size, best, self._sigma)
-        options: dict[str, Any] = {"sigma0": self._sigma, "memory": True, "force_bounds": True}
-        options |= {"ftol": 0.0, "xtol": 0.0}  # it is not to stop by itself
-        return Evolver("cmaes", options, self.box, members.vectors, members.values, objectives=1)
+        """A distribution around the best member."""
+        best = members.vectors[int(ranking(members.values)[0])]
+        return Distribution(self.box, self.size, best, self._sigma)
 
     def _restart(self, members: Members) -> None:
         if self.generation:
@@ -73,21 +62,8 @@ class Cmaes(PygmoEngine):
         super()._restart(members)
 
     def _resized(self) -> None:
-        if isinstance(self._kernel, Distribution) and not self._short:
+        if isinstance(self._kernel, Distribution):
             self._kernel.resize(self.size)
-            return
-        self._sigma = self._spread(self._members)
-        super()._resized()
-
-    @property
-    def bred_by(self) -> Literal["pygmo", "numpy"]:
-        """Whose arithmetic it is at present."""
-        return "numpy" if isinstance(self._kernel, Distribution) else "pygmo"
-
-    @property
-    def _short(self) -> bool:
-        """Whether pygmo's generations are short enough."""
-        return self.size >= PYGMO_LEAST and self.size * self.box.width**2 <= PYGMO_MOST
 
     def _spread(self, members: Members) -> float:
         """Root mean square deviation of the members in widths of the box."""

@@ -26,7 +26,7 @@ from typing import ClassVar, TypeAlias
 
 import numpy as np
 
-from .box import Array, Box, digest
+from .box import Array, Box, Whole, digest
 from .seeds import generator
 
 Evaluate: TypeAlias = Callable[[Array], Array]
@@ -88,10 +88,10 @@ class Members:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def take(self, rows: Sequence[int]) -> Members:
+    def take(self, rows: Sequence[int] | Whole) -> Members:
         """Some of them, in this order."""
-        index = list(rows)
-        return Members(self.vectors[index], self.values[index], tuple(self.births[row] for row in index))
+        index = np.asarray(rows, dtype=np.intp)
+        return Members(self.vectors[index], self.values[index], tuple(map(self.births.__getitem__, index.tolist())))
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +225,7 @@ class Engine(ABC):
     def emigrants(self, count: int) -> Members:
         """The best members, best first."""
         members = self.population
-        return members.take(ranking(members.values, self.setup.objectives)[:count].tolist())
+        return members.take(ranking(members.values, self.setup.objectives)[:count])
 
     @abstractmethod
     def receive(self, members: Members) -> None:
@@ -278,7 +278,7 @@ class _Asking:
 
     def __call__(self, brood: Brood) -> Array:
         """Values of a brood, failures as ``FAILED``."""
-        engine, vectors = self._engine, brood.vectors.copy()
+        engine, vectors = self._engine, brood.vectors.view()
         vectors.setflags(write=False)
         values = np.array(self._evaluate(vectors), dtype=np.float64)
         if values.shape != (len(vectors), engine.columns):
@@ -310,7 +310,7 @@ def cleaned(values: Array) -> Array:
     return found
 
 
-def ranking(values: Array, objectives: int = 1) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+def ranking(values: Array, objectives: int = 1) -> Whole:
     """Rows from the best to the worst: what keeps the constraints first, then by violation, then by the first loss.
 
     Deb, "An efficient constraint handling method for genetic algorithms" (2000). Equal rows keep their order.

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from typing import Any, TypeAlias
 
 import numpy as np
 
-from .box import Array
+from .box import Array, Whole
 from .engine import violation
-
-Whole: TypeAlias = np.ndarray[Any, np.dtype[np.intp]]
-"""Whole numbers of any shape."""
 
 
 def order(values: Array, objectives: int) -> Whole:

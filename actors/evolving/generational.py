@@ -1,7 +1,7 @@
-"""Engines whose population is replaced as a whole by what bred it: the base of ``cmaes``, and ``gaco`` for mixed genes.
+"""Engines whose population is replaced as a whole by what bred it: the base of ``cmaes``, and ``gaco`` of pygmo.
 
-Both replace their whole population every generation, and ask for it in its order. What they know beyond it (covariance,
-pheromones) lives inside pygmo and can't be read or written: after a resize they begin again from the members.
+What they know beyond the population (a covariance, pheromones) is in their kernel. That of pygmo can't be read or
+written: after a resize it begins again from the members.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Kernel(Protocol):
         ...
 
 
-class PygmoEngine(Engine):
-    """An algorithm of pygmo, one generation a call, with a seed of its own for each."""
+class Replacing(Engine):
+    """One generation a call of a kernel, with a seed of its own for each."""
 
     def __init__(self, box: Box, setup: Setup, given: Array | None = None) -> None:
         super().__init__(box, setup, given)
@@ -110,15 +110,15 @@ class PygmoEngine(Engine):
         self._remember(members)
 
     def _remember(self, members: Members) -> None:
-        best = members.take(ranking(members.values, self.setup.objectives)[:ELITE].tolist())
+        best = members.take(ranking(members.values, self.setup.objectives)[:ELITE])
         both = _merged(self._elite, best)
-        self._elite = both.take(ranking(both.values, self.setup.objectives)[:ELITE].tolist())
+        self._elite = both.take(ranking(both.values, self.setup.objectives)[:ELITE])
 
     def _resized(self) -> None:
         self._begin(_merged(self._elite, self._members))
 
 
-class Gaco(PygmoEngine):
+class Gaco(Replacing):
     """Extended ant colony optimisation (Schlueter et al., Computers & Operations Research 2009): mixed, with limits.
 
     Raises:
@@ -154,7 +154,7 @@ class Gaco(PygmoEngine):
 
 def _sampled(vectors: Array) -> Brood:
     count = len(vectors)
-    return Brood(vectors.copy(), ((),) * count, ("sampled",) * count)
+    return Brood(vectors, ((),) * count, ("sampled",) * count)
 
 
 def _joined(first: Brood, second: Brood) -> Brood:

@@ -20,9 +20,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .box import Array, Box
+from .box import Array, Box, Whole
 from .engine import BREEDING, FAILED, Asking, Birth, Brood, Engine, Members, Setup, cleaned, ranking, violation
-from .fronts import Whole
 
 ISO = 0.01
 """Standard deviation of a step in all directions, in widths of the box."""
@@ -118,7 +117,7 @@ class MapElites(Engine):
     def emigrants(self, count: int) -> Members:
         """The best elites, best first."""
         members = self.population
-        return members.take(ranking(members.values[:, : -len(self.axes)])[:count].tolist())
+        return members.take(ranking(members.values[:, : -len(self.axes)])[:count])
 
     def receive(self, members: Members) -> None:
         """Let genomes in where they are better than what the map has."""

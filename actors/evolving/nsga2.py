@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .box import Array, Box
+from .box import Array, Box, Whole
 from .engine import BREEDING, Asking, Brood, Engine, Members, Setup
-from .fronts import Whole, order
+from .fronts import order
 from .variation import crossed, mutated
 
 
@@ -65,7 +65,7 @@ class Nsga2(Engine):
         values = np.concatenate([group.values for group in groups])
         births = tuple(birth for group in groups for birth in group.births)
         best = order(values, self.setup.objectives)[:size]
-        self._members = Members(vectors, values, births).take(best.tolist())
+        self._members = Members(vectors, values, births).take(best)
 
     def _bred(self) -> Brood:
         """As many children as there may be members, of parents that won a tournament of two, and the immigrants."""

@@ -63,6 +63,10 @@ class Shape:
 class Batch:
     """pygmo's batch evaluator: asks the function that the calling thread has put down."""
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Batch:
+        """Itself: it holds nothing."""
+        return self
+
     def __call__(self, problem: Any, flat: Array) -> Array:
         """Values of vectors, both in one line."""
         return np.ascontiguousarray(_here.measure(flat.reshape(-1, problem.get_nx()))).ravel()
@@ -72,7 +76,7 @@ class Evolver:
     """An algorithm of pygmo with its population.
 
     Args:
-        name: Such as ``cmaes``.
+        name: Such as ``gaco``.
         options: Of the algorithm, ``gen`` and ``seed`` aside.
         box: Where vectors live.
         vectors: The first population, (m, n).
@@ -93,7 +97,7 @@ class Evolver:
 
     def evolve(self, seed: int, measure: Callable[[Array], Array]) -> tuple[Array, Array]:
         """The next population, vectors and values; if ``measure`` raises, all is as before."""
-        algorithm = copy.deepcopy(self._algorithm)
+        algorithm = copy.deepcopy(self._algorithm)  # gaco's memory changes before it measures
         algorithm.set_seed(seed & 0xFFFF_FFFF)
         _here.measure = measure
         try:
@@ -101,7 +105,7 @@ class Evolver:
         finally:
             del _here.measure
         self._algorithm, self._population = algorithm, population
-        return np.array(population.get_x()), np.array(population.get_f())
+        return np.asarray(population.get_x()), np.asarray(population.get_f())
 
     def put(self, row: int, vector: Array, value: Array) -> None:
         """Replace a member."""

@@ -7,7 +7,6 @@ import struct
 
 import numpy as np
 
-
 _WORDS = struct.Struct("<16I")
 
 

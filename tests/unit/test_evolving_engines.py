@@ -5,7 +5,6 @@ from typing import cast
 import numpy as np
 import pytest
 
-import actors.evolving.cmaes as cmaes_module
 from actors.evolving.box import Array, Box
 from actors.evolving.cmaes import Cmaes
 from actors.evolving.engine import FAILED, DivergedError, Engine, Setup, ranking
@@ -27,12 +26,6 @@ def gone(_rows: Array) -> Array:
 def bowl(rows: Array) -> Array:
     """One loss."""
     return sphere(rows)[:, None]
-
-
-@pytest.fixture
-def numpy_only(monkeypatch: pytest.MonkeyPatch):
-    """No generation is short enough for pygmo's cmaes."""
-    monkeypatch.setattr(cmaes_module, "PYGMO_MOST", 0)
 
 
 @each
@@ -102,7 +95,7 @@ def test_a_recorded_population_is_enough_to_go_on(name: Name):
     step = other.step(lambda rows: measured(other, rows))
     assert (step.generation, step.first) == (8, run.engine.asked)
     drawn = engine_of(name, size=16).step(lambda rows: measured(other, rows))
-    assert np.median(step.values[:, 0]) < np.nanmedian(drawn.values[:, 0])
+    assert np.nanmedian(step.values[:, 0]) < np.nanmedian(drawn.values[:, 0])
 
 
 @each
@@ -189,37 +182,21 @@ def test_cmaes_says_what_it_can_not_and_what_can():
         Cmaes(REALS, Setup(size=8, constraints=1))
 
 
-@pytest.mark.parametrize("way", ["pygmo", "numpy"])
-def test_both_ways_of_cmaes_find_the_bottom(way: str, request: pytest.FixtureRequest):
-    """On a sphere of ten genes the error is below 0.1 within 60 generations of 100, whoever breeds."""
-    if way == "numpy":
-        request.getfixturevalue("numpy_only")
+def test_cmaes_finds_the_bottom():
+    """On a sphere of ten genes the error is below 0.1 within 60 generations of 100."""
     engine = Cmaes(WIDE, Setup(size=100, seed=3))
     assert engine.population.vectors.shape == (0, 10)
     for _ in range(60):
         engine.step(bowl)
-    assert engine.bred_by == way
     assert engine.population.values.min() < 0.1
 
 
-@pytest.mark.usefixtures("numpy_only")
-def test_numpys_cmaes_is_its_log_too():
-    """Cut in the middle and rebuilt with other sizes on the way, it asks for the same vectors."""
-    whole, again = Run(engine_of("cmaes")), Run(engine_of("cmaes"))
-    whole.do(SCRIPT * 3)
-    again.again(whole.log[: len(SCRIPT) + 4])
-    again.again(whole.log[len(SCRIPT) + 4 :])
-    assert [step.digest for step in again.steps] == [step.digest for step in whole.steps]
-
-
-@pytest.mark.usefixtures("numpy_only")
-def test_numpys_cmaes_keeps_what_it_learned_when_resized():
+def test_cmaes_keeps_what_it_learned_when_resized():
     """After a resize the next generation is as good as the last one, not as wide as the box."""
     engine = Cmaes(WIDE, Setup(size=60, seed=3))
-    for _ in range(30):
-        last = engine.step(bowl).values
+    last = np.median([engine.step(bowl).values for _ in range(30)][-1])
     engine.configure(size=90)
-    assert np.median(engine.step(bowl).values) < 2.0 * np.median(last)  # pyright: ignore[reportPossiblyUnboundVariable] - 30 steps were made
+    assert np.median(engine.step(bowl).values) < 2.0 * last
 
 
 def test_cmaes_begins_again_when_it_shall():
@@ -230,15 +207,6 @@ def test_cmaes_begins_again_when_it_shall():
     narrow = engine.population.vectors.std(axis=0).mean()
     engine.immigrate(1)
     assert engine.step(bowl).brood.vectors.std(axis=0).mean() > 5.0 * narrow
-
-
-def test_cmaes_takes_the_way_that_lets_others_run():
-    """Small populations are bred by pygmo; big ones, and those too small for it, in numpy."""
-    wide = Box(np.zeros(81), np.ones(81))
-    for size, box, way in ((100, WIDE, "pygmo"), (1000, wide, "numpy"), (4, WIDE, "numpy")):
-        engine = Cmaes(box, Setup(size=size))
-        engine.step(lambda rows: rows.sum(axis=1, keepdims=True))
-        assert engine.bred_by == way
 
 
 def test_gaco_keeps_limits_and_its_size():
