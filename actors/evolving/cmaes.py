@@ -9,13 +9,16 @@ side by side).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from .box import Array, Box
 from .engine import Evaluate, Members, Setup, ranking
 from .generational import Kernel, Replacing
+
+LEAST_SIGMA = 1e-20
+"""A distribution does not get narrower than that: there are no numbers between its samples."""
 
 SIGMA = 0.5
 """First step in widths of the box."""
@@ -168,11 +171,9 @@ class Distribution:
         covariance = (1.0 - pace.c_one - pace.c_mu + forgotten) * state.covariance
         covariance = covariance + pace.c_one * np.outer(path, path) + pace.c_mu * (steps.T * pace.weights) @ steps
         sigma = state.sigma * math.exp(min(1.0, (pace.c_sigma / pace.damping) * (length / self._expected - 1.0)))
-        moved = replace(state, mean=state.mean + state.sigma * shift, covariance=(covariance + covariance.T) / 2.0)
-        moved = replace(moved, sigma=max(sigma, 1e-14), path=path, path_sigma=path_sigma)
-        return _decomposed(replace(moved, generation=state.generation + 1))
-
-
-def _decomposed(state: _State) -> _State:
-    squares, axes = np.linalg.eigh(state.covariance)
-    return replace(state, axes=axes, lengths=np.sqrt(np.maximum(squares, 1e-20)))
+        covariance = (covariance + covariance.T) / 2.0
+        squares, axes = np.linalg.eigh(covariance)
+        return _State(
+            state.mean + state.sigma * shift, max(sigma, LEAST_SIGMA), covariance, axes,
+            np.sqrt(np.maximum(squares, LEAST_SIGMA)), path, path_sigma, state.generation + 1,
+        )  # fmt: skip

@@ -16,7 +16,7 @@ from .engine import BREEDING, Asking, Brood, Engine, Evaluate, Members, Setup, r
 from .pagmo import Evolver
 from .seeds import derive
 
-ELITE = 64
+ELITE = 32
 """How many of the best genomes ever seen are remembered: what islands send, and what a restart begins with."""
 
 GACO_MOST = 60_000

@@ -1,7 +1,7 @@
 """The peers of the evolution benchmark, each doing what our engines do on one function in this process.
 
-pygmo bare: its algorithm over a batch in numpy, all generations in one call; for the steady engine, which pygmo does
-not have, the shortest loop over pygmo's own operators. pymoo and DEAP only where they are installed.
+pygmo bare: its algorithm over a batch in numpy, one generation a call; for the steady engine, which pygmo does not
+have, the shortest loop over pygmo's own operators. pymoo and DEAP only where they are installed.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
@@ -58,7 +58,7 @@ class Batch:
         return self.objectives
 
 
-def algorithm(name: str, generations: int, size: int, seed: int) -> Any:
+def algorithm(name: str, size: int, seed: int) -> Any:
     """An algorithm of pygmo as our engine sets it up."""
     never = 2**31 - 1
     options: dict[str, dict[str, Any]] = {
@@ -66,18 +66,22 @@ def algorithm(name: str, generations: int, size: int, seed: int) -> Any:
         "gaco": {"ker": min(63, size), "impstop": never, "evalstop": never, "memory": True},
         "nsga2": {"cr": 0.9, "m": 0.1, "eta_m": 20.0},
     }
-    made = getattr(pygmo, name)(gen=generations, seed=seed, **options[name])
+    made = getattr(pygmo, name)(gen=1, seed=seed, **options[name])
     made.set_bfe(pygmo.bfe())
     return pygmo.algorithm(made)
 
 
 def bare(name: str, box: Box, losses: Losses, size: int, *, seed: int, objectives: int = 1) -> Loop:
-    """What pygmo alone does; the first population is measured beforehand."""
+    """What pygmo alone does, a generation a call, as whoever wants to see or keep each one must."""
     population = pygmo.population(pygmo.problem(Batch(box, losses, objectives)), size, b=pygmo.bfe(), seed=seed)
 
+    one = algorithm(name, size, seed)
+
     def loop(generations: int) -> Array:
-        best = algorithm(name, generations, size, seed).evolve(population)
-        return best.get_f()[:, :1].min(axis=0)
+        nonlocal population
+        for _ in range(generations):
+            population = one.evolve(population)
+        return population.get_f()[:, :1].min(axis=0)
 
     return loop
 
@@ -85,7 +89,7 @@ def bare(name: str, box: Box, losses: Losses, size: int, *, seed: int, objective
 def bare_curve(name: str, box: Box, losses: Losses, size: int, *, seed: int, generations: int) -> Array:
     """The best loss so far of pygmo alone after each generation, the first population being generation 0."""
     population = pygmo.population(pygmo.problem(Batch(box, losses, 1)), size, b=pygmo.bfe(), seed=seed)
-    one, found = algorithm(name, 1, size, seed), [float(population.get_f().min())]
+    one, found = algorithm(name, size, seed), [float(population.get_f().min())]
     for _ in range(generations):
         population = one.evolve(population)
         found.append(float(population.get_f().min()))
