@@ -172,9 +172,11 @@ def _words(one: Evolution) -> str:
 
 
 def _actions(history: Sequence[GenerationView]) -> str:
-    acted = [f"generation {one.number}: {one.action}" for one in history if one.action]
-    more = f"; and {len(acted) - 8} more" if len(acted) > 8 else ""  # noqa: PLR2004 - as many as fit into a sentence
-    return f"What was done about it: {'; '.join(acted[:8])}{more}." if acted else "Nothing had to be done about it."
+    acted = [one for one in history if one.action]
+    if not acted:
+        return "Nothing had to be done about it."
+    times = "once" if len(acted) == 1 else f"in {len(acted)} generations"
+    return f"Something was done about it {times}, last in generation {acted[-1].number}: {acted[-1].action}."
 
 
 def _found(one: Evolution, population: Population | None) -> Section:

@@ -12,6 +12,7 @@ from .scale import number_text
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 24.0, 24.0, 34.0, 40.0
 _ROW, _LEAST_HEIGHT, _MOST_HEIGHT = 16.0, 140, 520
+_BOW = 10.0
 _LABELS = 12
 """Layers that are named below; where there are more, every second or third is."""
 
@@ -95,12 +96,15 @@ def _edges(tree: Tree, places: dict[str, tuple[float, float]]) -> Iterator[str]:
     steps: list[str] = []
     for parent, child in tree.edges:
         if parent in places and child in places:
-            (x0, y0), (x1, y1) = places[parent], places[child]
-            steps.append(
-                f"M{x0:.1f} {y0:.1f}C{(x0 + x1) / 2:.1f} {y0:.1f} {(x0 + x1) / 2:.1f} {y1:.1f} {x1:.1f} {y1:.1f}"
-            )
+            steps.append(_curve(places[parent], places[child]))
     if steps:
         yield f'<path class="axis" fill="none" opacity=".4" d="{"".join(steps)}"/>'
+
+
+def _curve(begin: tuple[float, float], end: tuple[float, float]) -> str:
+    (x0, y0), (x1, y1) = begin, end
+    turn = (x0 + x1) / 2 if x0 != x1 else x0 + _BOW  # within a layer it goes around those between
+    return f"M{x0:.1f} {y0:.1f}C{turn:.1f} {y0:.1f} {turn:.1f} {y1:.1f} {x1:.1f} {y1:.1f}"
 
 
 def _node(node: Node, x: float, y: float, colour: str) -> str:

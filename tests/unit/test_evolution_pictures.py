@@ -119,7 +119,7 @@ def test_the_page_says_what_was_found():
     said = (
         "Evolution v-1", "sentiment, release 2", "nsga2: genes are mixed", "The genome that gives up least is v-1-3",
         "Champion: v-1-579", "on the validation tasks is 0.78, the live genome's is 0.6", "24 ancestors",
-        "generation 9: 3 immigrants", "80 to train on, 40 to validate on",
+        "in 3 generations, last in generation 29: 3 immigrants", "80 to train on, 40 to validate on",
     )  # fmt: skip
     for words in said:
         assert words in page, words
