@@ -129,14 +129,14 @@ class NoEvolutionError(NotFoundError):
     """There is no evolution with this id, or none at all yet."""
 
     code = "no-evolution"
-    default_hint = "list them with: chimera call evolver.evolutions"
+    default_hint = "list them with: chimera evolve list"
 
 
 class NoGenomeError(NotFoundError):
     """There is no genome with this id."""
 
     code = "no-genome"
-    default_hint = "list them with: chimera call evolver.genomes"
+    default_hint = "list them with: chimera genome list"
 
 
 class MethodError(ChimeraError):
