@@ -46,8 +46,7 @@ def tasks_of(manifest: Manifest, info: ModuleInfo) -> frozenset[str]:
 
 def cap_limits(asked: Limits, cap: Limits) -> Limits:
     """What one task may use: what was asked for, but never more than the operator's cap."""
-    names = (field.name for field in msgspec.structs.fields(Limits))
-    return Limits(**{name: min(getattr(asked, name), getattr(cap, name)) for name in names})
+    return Limits(**{name: min(getattr(asked, name), getattr(cap, name)) for name in Limits.__struct_fields__})
 
 
 def allows(pattern: str, subject: str) -> bool:

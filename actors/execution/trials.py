@@ -6,9 +6,11 @@ import hashlib
 from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from typing import NamedTuple
 
 import anyio
 import msgspec
+from anyio.lowlevel import checkpoint
 
 from chimera.errors import (
     AgentContractError,
@@ -18,7 +20,7 @@ from chimera.errors import (
     DeadlineError,
     OverloadedError,
 )
-from chimera.sandbox.contract import Guest, GuestFailure, GuestResult, Swept
+from chimera.sandbox.contract import Guest, GuestFailure, GuestResult, GuestSpec, Swept
 from subjects.agent import Genes, Limits, Release
 from subjects.trial import Evaluate, EvaluateGenomes, Evaluation, Failed, GenomeRun, GenomesEvaluation, Tried
 
@@ -40,6 +42,11 @@ _FIRST_PIECE, _LARGEST_PIECE = 4, 256
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
+class _Prepared(NamedTuple):
+    checksum: str
+    spec: GuestSpec
+
+
 class TrialRunner:
     """Evaluates releases and genomes without leaving a trace in records, windows or breakers.
 
@@ -57,7 +64,7 @@ class TrialRunner:
         self._node, self._book, self._pool = node, book, pool
         self._serving, self._now = serving, now
         self.running = 0
-        self._turns: anyio.Semaphore | None = None
+        self._turns = anyio.CapacityLimiter(1)
 
     async def evaluate(self, message: Evaluate, deadline: float) -> Evaluation:
         """Every input's result, in order. A task that fails is a result, not an error.
@@ -105,44 +112,53 @@ class TrialRunner:
         if len(message.limits) not in {0, len(message.genomes)}:
             raise BadMessageError("limits: give one for each genome, or none at all")
         release = await self._release(message)
-        payloads = [_encode(one) for one in message.inputs]
-        limits = message.limits or [None] * len(message.genomes)
-        workers = self._pool.workers
-        if self._turns is None:
-            self._turns = anyio.Semaphore(max(1, workers))
         with anyio.move_on_after(max(0.0, deadline - self._now())), self._counted():
+            payloads = [_encode(one) for one in message.inputs]
+            drafts = await self._drafts(message, release)  # while others have the workers
+            self._turns.total_tokens = max(1, self._pool.workers)
             async with self._turns:
-                runs = [
-                    await self._genome(message, release, (genes, limit), payloads, deadline)
-                    for genes, limit in zip(message.genomes, limits, strict=True)
-                ]
+                runs = [await self._genome(message, release, draft, payloads, deadline) for draft in drafts]
                 return GenomesEvaluation(
-                    agent=message.name, release=release.number, node=self._node, runs=runs, workers=workers,
-                    under_way=self.running,
+                    agent=message.name, release=release.number, node=self._node, runs=runs,
+                    workers=self._pool.workers, under_way=self.running,
                 )  # fmt: skip
         raise DeadlineError(stage="running", hint="send fewer genomes or inputs at a time, or allow more time")
 
+    async def _drafts(self, message: EvaluateGenomes, release: Release) -> list[_Prepared | BadGenomeError]:
+        found: list[_Prepared | BadGenomeError] = []
+        for genes, limits in zip(message.genomes, message.limits or [None] * len(message.genomes), strict=True):
+            try:
+                draft = self._draft(release, genes, limits)
+                found.append(_Prepared(checksum(draft), guest_spec(draft, self._serving.limits)))
+            except BadGenomeError as error:
+                found.append(error)
+            await checkpoint()
+        return found
+
     async def _genome(
-        self, message: EvaluateGenomes, release: Release, change: tuple[Genes, Limits | None],
+        self, message: EvaluateGenomes, release: Release, prepared: _Prepared | BadGenomeError,
         payloads: Sequence[bytes], deadline: float,
     ) -> GenomeRun:  # fmt: skip
         """One genome's run; it is ``refused`` if the release itself could be started, but not with this change."""
-        known = ""
+        if isinstance(prepared, BadGenomeError):
+            return GenomeRun(checksum="", tasks=0, refused=prepared.detail)
+        known, spec = prepared
         try:
-            draft = self._draft(release, *change)
-            known = checksum(draft)
-            swept = await self._sweep(message, draft, payloads, deadline)
+            swept = await self._sweep(message, spec, payloads, deadline)
         except BadGenomeError as error:
             return GenomeRun(checksum=known, tasks=0, refused=error.detail)
         except BadModuleError as error:
-            await self._sweep(message, self._draft(release, {}, None), payloads[:1], deadline)
+            own = guest_spec(self._draft(release, {}, None), self._serving.limits)
+            await self._sweep(message, own, payloads[:1], deadline)
             return GenomeRun(checksum=known, tasks=0, refused=error.detail)
         return _genome_run(known, swept, times=message.times)
 
-    async def _sweep(self, message: EvaluateGenomes, draft: Draft, payloads: Sequence[bytes], deadline: float) -> Swept:
+    async def _sweep(
+        self, message: EvaluateGenomes, spec: GuestSpec, payloads: Sequence[bytes], deadline: float
+    ) -> Swept:
         return await self._pool.sweep(
-            guest_spec(draft, self._serving.limits), message.task, payloads, message.fields,
-            timeout_s=max(0.001, deadline - self._now()), give_up=message.give_up,
+            spec, message.task, payloads, message.fields, timeout_s=max(0.001, deadline - self._now()),
+            give_up=message.give_up,
         )  # fmt: skip
 
     async def _release(self, message: Evaluate | EvaluateGenomes) -> Release:
