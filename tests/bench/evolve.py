@@ -32,7 +32,7 @@ LEAST_RATIO: dict[Name, float] = {"cmaes": 0.9, "nsga2": 0.9, "steady": 0.8, "ga
 steady engine keeps records, names and limits, which cost 5 microseconds a genome."""
 
 AHEAD: dict[Name, float | None] = {"cmaes": 5.0, "nsga2": 5.0, "steady": None}
-"""How many times pymoo's generations per second are the least; its genetic algorithm has batches, which ours does not."""
+"""How many times pymoo's generations per second are the least; its genetic algorithm has batches, ours has none."""
 
 AHEAD_OF_DEAP: dict[Name, float | None] = {"cmaes": 3.0, "steady": None}
 SMALL = 0.1
