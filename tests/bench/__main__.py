@@ -15,6 +15,7 @@ from tests.bench import (
     breeding,
     bridge,
     diversity,
+    evolve,
     gate,
     insight,
     kpi,
@@ -56,6 +57,7 @@ MODULES = (
     gate,
     diversity,
     breeding,
+    evolve,
 )
 BENCHMARKS: dict[str, Benchmark] = {module.BENCHMARK.name: module.BENCHMARK for module in MODULES}
 
