@@ -69,6 +69,7 @@ class FakeNodes:
 
     names: list[str] = field(default_factory=lambda: ["one"])
     workers: int = 2
+    checksum: str = ""
     asked: list[tuple[str, EvaluateGenomes]] = field(default_factory=list[tuple[str, EvaluateGenomes]])
     under_way: dict[str, int] = field(default_factory=dict[str, int])
     most_under_way: dict[str, int] = field(default_factory=dict[str, int])
@@ -102,8 +103,7 @@ class FakeNodes:
         """Tasks that were asked for in all."""
         return sum(len(message.genomes) * len(message.inputs) for _, message in self.asked)
 
-    @staticmethod
-    def _run(message: EvaluateGenomes, genes: dict[str, Any]) -> GenomeRun:
+    def _run(self, message: EvaluateGenomes, genes: dict[str, Any]) -> GenomeRun:
         skill, crash = genes.get("skill", 0.5), genes.get("crash", 0.0)
         places = [place_of(one["text"]) for one in message.inputs]
         failures = [
@@ -114,7 +114,7 @@ class FakeNodes:
         }  # fmt: skip
         outputs = [values.get(name, [0.5] * len(places)) for name in message.fields]
         return GenomeRun(
-            checksum="", tasks=len(places), outputs=outputs, failures=failures, cpu_s=1e-4 * len(places),
+            checksum=self.checksum, tasks=len(places), outputs=outputs, failures=failures, cpu_s=1e-4 * len(places),
             run_ms=[0.2] * len(places) if message.times else [], cpu_ms=[0.1] * len(places) if message.times else [],
         )  # fmt: skip
 

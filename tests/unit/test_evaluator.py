@@ -139,6 +139,15 @@ async def test_other_limits_are_another_genome() -> None:
     assert sorted(str(limit and limit.cpu_ms) for limit in limits) == ["5.0", "None"]
 
 
+async def test_what_another_cap_gave_is_not_remembered() -> None:
+    """A node whose operator allows less runs another genome than the one that was asked for: its figures stay out."""
+    nodes, cases = FakeNodes(checksum="of other limits"), split_of().train
+    async with evaluating(nodes) as evaluator:
+        for _ in range(2):
+            await evaluator.evaluate(examination_of(cases), with_skill(0.3), [range(16)])
+    assert nodes.tasks == 32
+
+
 async def test_an_agent_that_draws_lots_is_measured_every_time() -> None:
     """An agent with a clock or randomness has no figure that could be remembered."""
     manifest = msgspec.structs.replace(RELEASE.manifest, grants=["random"])
@@ -290,12 +299,15 @@ async def test_a_caller_who_leaves_takes_its_work_along() -> None:
     async with evaluating(nodes) as evaluator:
         with anyio.CancelScope() as scope:
             async with anyio.create_task_group() as group:
-                group.start_soon(evaluator.evaluate, examination_of(cases), with_skill(*SKILLS), [range(200)])
+                many = with_skill(*(n / 500 for n in range(500)))
+                group.start_soon(evaluator.evaluate, examination_of(cases), many, [range(200)])
                 await anyio.wait_all_tasks_blocked()
                 scope.cancel()
+        under_way = nodes.tasks
         gate.set()
         done = await evaluator.evaluate(examination_of(cases), with_skill(0.77), [range(16)])
         assert done[0].ran == 16
+        assert nodes.tasks == under_way + 16
         assert evaluator.status().pending == 0
 
 
