@@ -96,7 +96,8 @@ class TrialRunner:
     async def evaluate_genomes(self, message: EvaluateGenomes, deadline: float) -> GenomesEvaluation:
         """A run per genome, in order. A genome that can't be started, or whose tasks fail, is a result too.
 
-        No more run at once than there are workers, so that a live task finds at most a piece of each before it.
+        As many run at once as there are workers, and one that waits, so that no worker idles: a live task finds at most
+        one piece of a sweep before it besides those that run.
 
         Args:
             message: What to run on what.
@@ -115,7 +116,7 @@ class TrialRunner:
         with anyio.move_on_after(max(0.0, deadline - self._now())), self._counted():
             payloads = [_encode(one) for one in message.inputs]
             drafts = await self._drafts(message, release)  # while others have the workers
-            self._turns.total_tokens = max(1, self._pool.workers)
+            self._turns.total_tokens = max(1, self._pool.workers) + 1
             async with self._turns:
                 runs = [await self._genome(message, release, draft, payloads, deadline) for draft in drafts]
                 return GenomesEvaluation(

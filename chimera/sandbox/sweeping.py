@@ -15,8 +15,8 @@ from .pool import WorkerPool, death, kill_after_s
 from .residents import Residence
 from .sweep import DEAR, Wish, join
 
-PIECE_S = 0.02
-"""Longest that a sweep means to hold a worker at a time: what others may have to wait for one."""
+PIECE_S = 0.01
+"""Longest that a sweep means to hold a worker at a time: others may have to wait for one that runs and one more."""
 
 PIECE_BYTES, MOST_AT_ONCE = 4 << 20, 512
 """Payloads that are sent for one piece, in bytes and in number."""

@@ -97,15 +97,15 @@ async def test_limits_of_one_genome_are_its_own() -> None:
             await one.ask(EvaluateGenomes(name="echo", genomes=[{}, {}], limits=[tight], inputs=[{}]))
 
 
-async def test_no_more_evaluations_run_than_there_are_workers() -> None:
-    """The others wait outside the sandbox, where no live task stands behind them."""
+async def test_few_evaluations_are_in_the_sandbox_at_once() -> None:
+    """One for each worker and one that waits; the others wait outside, where no live task stands behind them."""
     async with world() as one:
         one.box.held["echo~trial"] = anyio.Event()
         async with anyio.create_task_group() as group:
             for _ in range(6):
                 group.start_soon(one.ask, EvaluateGenomes(name="echo", genomes=[{}], inputs=[{}]))
             await anyio.wait_all_tasks_blocked()
-            assert sum(guest.running for guest in one.box.guests if guest.spec.agent == "echo~trial") == 2
+            assert sum(guest.running for guest in one.box.guests if guest.spec.agent == "echo~trial") == 3
             one.box.held["echo~trial"].set()
 
 
