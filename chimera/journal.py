@@ -148,7 +148,7 @@ class Journal(Generic[E]):
                 try:
                     for entry in self._kind.unpack(message.data):
                         yield entry
-                except msgspec.DecodeError as error:
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
                     where = f"message {message.seq} of {self._kind.stream}"
                     raise UnavailableError(f"{where} can't be read: {error}") from error
                 self.last_seq = message.seq

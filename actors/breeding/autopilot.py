@@ -174,3 +174,7 @@ class Autopilot:
         fold = self._breeder.book.evolutions.get(loop.evolution)
         if act == "stop" and fold is not None:
             await self._breeder.stop(fold, loop.reason)
+            if fold.ended is not None:  # what it used still counts
+                spent = Moved(agent=agent, at=self._clock.time(), sign=self._ended(loop))
+                await self._write_log(spent)
+                self.apply(spent)

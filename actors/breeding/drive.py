@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import anyio
 
@@ -122,7 +122,7 @@ class Drive:
         over = fold.over(now)
         if fold.halted is not None:
             await self._end("stopped", fold.halted.note or "stopped by a person")
-        elif fold.bred and fold.bred[-1].converged:
+        elif fold.has_converged:
             await self._end("converged", self._outcome(fold.bred[-1].reason))
         else:
             await self._end("exhausted", self._outcome(over or f"all {fold.generation} generations were bred"))
@@ -178,10 +178,9 @@ class Drive:
         return None
 
 
-def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_of(error: BaseException) -> BaseException:
     """The error that a group of lanes ended with: the first one, unless all were only broken off with it."""
-    error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
-        inner = error.exceptions
+        inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
         error = next((one for one in inner if not isinstance(one, anyio.get_cancelled_exc_class())), inner[0])
     return error

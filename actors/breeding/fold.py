@@ -216,9 +216,12 @@ class EvolutionFold:
 
     def bred_enough(self) -> bool:
         """Whether all generations were bred, or the search has converged."""
-        last = self.bred[-1] if self.bred else None
-        converged = last is not None and last.converged and self.began.request.stop_when_converged
-        return converged or self.generation >= self.began.request.generations
+        return self.has_converged or self.generation >= self.began.request.generations
+
+    @property
+    def has_converged(self) -> bool:
+        """Whether the search found no more to gain, and was asked to stop then."""
+        return bool(self.bred) and self.bred[-1].converged and self.began.request.stop_when_converged
 
     def over(self, now: float) -> str:
         """Which budget is used up, in words; empty while none is."""

@@ -97,7 +97,8 @@ class Nursery:
         return self.convergence
 
     def _look(self, figures: GenerationView) -> None:
-        self.convergence = self.convergence.after(Look(figures.best, figures.half_width or 0.0, figures.distance))
+        # all genomes meet the same tasks: what chance there is, is the same for all of them
+        self.convergence = self.convergence.after(Look(figures.best, 0.0, figures.distance))
 
     def _origin(self, island: int, born: Born) -> tuple[str, tuple[Birth, ...]]:
         known = self._known[island]

@@ -108,7 +108,7 @@ class Autonomy:
     @property
     def evolution(self) -> str:
         """The id of the present cycle's evolution; empty before the first."""
-        return f"auto-{self.agent}-{self.cycle}"[:56] if self.cycle else ""
+        return f"auto-{self.agent[:40]}-{self.cycle}" if self.cycle else ""
 
     def left(self) -> AutonomousBudget:
         """What may still be used; figures that may not be zero by their type are checked by ``over`` before."""
@@ -154,7 +154,11 @@ class Autonomy:
         """Take a sign; what is to be done."""
         if isinstance(sign, Switched):
             return self._switch(sign.request, now)
-        return self._react(sign, now) if self.on else ""
+        if self.on:
+            return self._react(sign, now)
+        if isinstance(sign, Finished):
+            self._spend(sign)
+        return ""
 
     def _react(self, sign: Sign, now: float) -> Act:
         idle = self.phase in ("watch", "rest")
@@ -186,11 +190,7 @@ class Autonomy:
         return self._evolve(f"switched on {who}", now)
 
     def _finish(self, sign: Finished, now: float) -> Act:
-        used = self.used
-        self.used = replace(
-            used, cpu_s=used.cpu_s + sign.cpu_s, harmed=used.harmed + sign.harmed,
-            promotions=used.promotions + (sign.promoted is not None),
-        )  # fmt: skip
+        self._spend(sign)
         figures: dict[str, float | int | str] = {
             "cpu_s": sign.cpu_s, "harmed": sign.harmed, "state": sign.state, "evolution": sign.evolution,
         }  # fmt: skip
@@ -199,6 +199,13 @@ class Autonomy:
         self.rest_s = self.settings.rest_s
         figures["release"] = sign.promoted
         return self._step("watch", f"release {sign.promoted} is live: {sign.reason}", now, figures)
+
+    def _spend(self, sign: Finished) -> None:
+        used = self.used
+        self.used = replace(
+            used, cpu_s=used.cpu_s + sign.cpu_s, harmed=used.harmed + sign.harmed,
+            promotions=used.promotions + (sign.promoted is not None),
+        )  # fmt: skip
 
     def _rest(self, reason: str, now: float, figures: dict[str, float | int | str] | None = None) -> Act:
         return self._step("rest", reason, now, {**(figures or {}), "rest_s": self.rest_s})

@@ -37,8 +37,10 @@ def _run(options: argparse.Namespace) -> int:
     need_node(health)
     base = urls["agent"]
     decision = [_decision(settings)] if health.get("refinement") else []
+    evolution = [_evolution(urls["evolution"])] if health.get("evolution") else []
     rows = [
-        _execution(base, options.requests), *decision, *_absent(health), _availability(base), _cross_layer(settings),
+        _execution(base, options.requests), *decision, *evolution, *_absent(health), _availability(base),
+        _cross_layer(settings),
     ]  # fmt: skip
     usage = _usage(base)
     if options.json:
@@ -49,7 +51,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _show(rows: list[Measured], health: dict[str, Answered], usage: dict[str, Any]) -> None:
-    words = {True: "pass", False: "FAIL", None: "not running"}
+    words = {True: "pass", False: "FAIL", None: "no figure"}
     table(("target", "wanted", "measured now", "result"), [
         (row.what, row.target, row.measured, words[row.passed]) for row in rows
     ])  # fmt: skip
@@ -93,6 +95,20 @@ def _decision(settings: Any) -> Measured:
     median, worst = statistics.median(times), max(times)
     text = f"median {median * 1000:.1f} ms, worst {worst * 1000:.1f} ms"
     return Measured("optimization decision", "< 100 ms", text, median < 0.1)  # noqa: PLR2004 - the target
+
+
+def _evolution(base: str) -> Measured:
+    """In which generation the newest evolution came within 1 % of the best that it found."""
+    answer = fetch(base, "/api/evolution/progress?limit=100000")
+    best = [one["best"] for one in answer.member("history", []) if one["best"] is not None]
+    what, target = "evolution to within 1 % of its best", "< 100 generations"
+    if not best:
+        return Measured(what, target, "nothing was evolved yet", None)
+    enough = max(best) - 0.01 * abs(max(best))
+    needed = next(number for number, value in enumerate(best, 1) if value >= enough)
+    shown = answer.member("evolution", {})
+    text = f"generation {needed} of {len(best)} ({shown.get('algorithm')}, {shown.get('id')})"
+    return Measured(what, target, text, needed < 100)  # noqa: PLR2004 - the target
 
 
 def _availability(base: str) -> Measured:
