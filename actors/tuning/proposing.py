@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import TYPE_CHECKING
 
 from chimera.errors import ConflictError
+from chimera.threads import one_thread_each
 
 from .events import Point
 from .plan import StudyPlan
@@ -41,9 +41,7 @@ class Proposing:
 
     def _made(self) -> Proposer:
         if self._proposer is None:
-            # One thread: sums in another order would give another point after a restart, and other work waits.
-            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-            os.environ.setdefault("OMP_NUM_THREADS", "1")
+            one_thread_each()
             from .proposer import Proposer  # noqa: PLC0415 - optuna loads only where proposals are made
 
             self._proposer = Proposer(self._plan, self._space)
