@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
+import anyio.to_thread
 
 from actors.gating import records as gating
 from actors.refining.explaining import explain
@@ -22,6 +23,7 @@ from actors.refining.planner import Planner
 from actors.refining.recorded import Recorder
 from actors.refining.room import Materials, Room
 from actors.refining.tuner import Tuner
+from actors.tuning.proposing import warm_up
 from chimera import handles
 from chimera.bus.contract import Bus
 from chimera.errors import ChimeraError, RestartingError
@@ -65,6 +67,9 @@ R = TypeVar("R")
 DECIDED, TUNED = "chimera.event.optimizer.decided", "chimera.event.optimizer.tuned"
 TAIL = 50_000
 """Outcomes read again at the start, so that there is something to replay."""
+
+WARM_AFTER_S = 5.0
+"""When a leader loads what proposals need: after the start's own work, before anybody is likely to ask for one."""
 
 _RETRY_S = 0.5
 
@@ -271,7 +276,12 @@ class Optimizer(Faces, name="optimizer", mailbox=1024, concurrency=128, layer="r
         for trial in running:
             self._laboratory.begin(trial)
         self._tuner.resume()
+        self.ctx.spawn(self._warm)
         self.ctx.event("leader-took", f"epoch {self._led.epoch}: {len(running)} experiments run", epoch=self._led.epoch)
+
+    async def _warm(self) -> None:
+        await self.ctx.clock.sleep(WARM_AFTER_S)
+        await anyio.to_thread.run_sync(warm_up, abandon_on_cancel=True)
 
     def _positions(self) -> tuple[int, int]:
         return self._feed.position[KPI], self._feed.position[EVENTS]

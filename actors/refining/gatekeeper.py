@@ -31,6 +31,8 @@ from subjects.experiment import (
     StopExperiment,
 )
 
+from .observing import check_metric
+
 MOST_KEPT = 200
 """Ended experiments kept in memory; the log holds them all."""
 
@@ -350,5 +352,4 @@ def check_plan(plan: Plan) -> None:
     if max(plan.ramp) >= 1.0 or min(plan.ramp) <= 0.0 or list(plan.ramp) != sorted(plan.ramp):
         raise BadMessageError("plan.ramp: shares that rise, each above 0 and below 1")
     for metric in (plan.primary, *(guardrail.metric for guardrail in plan.guardrails)):
-        if not metric.low < metric.high:
-            raise BadMessageError(f"plan: {metric.name} has low {metric.low:g} and high {metric.high:g}")
+        check_metric(metric)

@@ -27,6 +27,7 @@ from subjects.optimizer import (
 )
 
 from .gatekeeper import Log
+from .observing import check_metric
 from .recorded import Recorder
 from .tunebook import TuneBook
 from .tunedrive import Drive
@@ -94,7 +95,7 @@ class Tuner:
         Raises:
             NoAgentError: If there is no such agent.
             BadGenomeError: If nothing of its genome can be searched, or not what is named.
-            BadMessageError: If the metric is a quantile or has no range.
+            BadMessageError: If the metric is a quantile or can not be compared.
             ConflictError: If the id is another tune's, or the agent is retired.
         """
         _check_metric(message)
@@ -263,5 +264,4 @@ def _open_end(plan: StudyPlan) -> StudyPlan:
 def _check_metric(message: AutoTune) -> None:
     if message.metric.kind == "quantile":
         raise BadMessageError("metric.kind: a quantile can't be tuned", hint="take 'slow' with a threshold in ms")
-    if not message.metric.low < message.metric.high:
-        raise BadMessageError(f"metric: low {message.metric.low:g} must be below high {message.metric.high:g}")
+    check_metric(message.metric)

@@ -1,8 +1,9 @@
-"""The door to the heavy libraries: opened by the first proposal, in the thread that makes it."""
+"""The door to the heavy libraries: opened ahead of time, or by the first proposal, in the thread that makes it."""
 
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from chimera.errors import ConflictError
@@ -17,8 +18,15 @@ if TYPE_CHECKING:
     from .proposer import Proposer
 
 
+def warm_up() -> None:
+    """Load what proposals need, which takes a second or two: call it in a thread. No effect without the extra."""
+    one_thread_each()
+    with suppress(ImportError):
+        from . import gaussian, proposer  # noqa: F401, PLC0415 - loading them is what this is for
+
+
 class Proposing:
-    """Proposals for a plan, one at a time; optuna, numpy and scipy are imported with the first."""
+    """Proposals for a plan, one at a time; optuna, numpy and scipy are imported with the first, if not before."""
 
     def __init__(self, plan: StudyPlan, space: Space) -> None:
         self._plan = plan
