@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from chimera.errors import ConflictError
@@ -22,7 +23,8 @@ def warm_up() -> None:
     """Load what proposals need, which takes a second or two: call it in a thread. No effect without the extra."""
     one_thread_each()
     with suppress(ImportError):
-        from . import gaussian, proposer  # noqa: F401, PLC0415 - loading them is what this is for
+        for name in ("proposer", "gaussian"):
+            import_module(f"{__package__}.{name}")
 
 
 class Proposing:
