@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from actors.execution.layers import Layered
 from actors.refining.room import Room
-from chimera import Actor, handles
+from chimera import handles
 from subjects.insight import (
     AnomalyList,
     Baseline,
@@ -38,7 +39,7 @@ from subjects.report import (
 )
 
 
-class Faces(Actor, name="optimizer"):
+class Faces(Layered, name="optimizer"):
     """What the figures tell. Long ones run beside the others, so that nobody waits for a benchmark or a report."""
 
     _room: Room

@@ -68,7 +68,9 @@ async def test_baseline_benchmark_and_round_trips_are_real(node: Node):
         await monitor.measure()
     seen = await monitor.monitor(GetMonitor())
     assert (seen.layers["agent"], seen.layers["scheduler"], seen.layers["evolver"]) == (True, True, False)
-    assert all(pair.p50_ms for pair in seen.pairs if pair.target != "optimizer")
+    measured = {(pair.source, pair.target): pair for pair in seen.pairs if pair.p50_ms}
+    assert {("agent", "scheduler"), ("scheduler", "agent"), ("optimizer", "agent")} <= set(measured)
+    assert all(pair.breaker.state == "closed" for pair in measured.values())
 
     shipped = ConfigureBatching(batch_size=32, batch_timeout_ms=2.0)
     part = Integration(monitor=monitor, store=store, ask=node.ask, batching=shipped, clock=clock, report=quiet)
