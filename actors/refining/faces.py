@@ -24,7 +24,18 @@ from subjects.insight import (
     RunBenchmark,
     UpdateBaseline,
 )
-from subjects.optimizer import CheckKpi, CheckModels, KpiHealth, LayerPair, ModelsHealth, RestoreModels, TrainModels
+from subjects.optimizer import (
+    BackUpModel,
+    CheckKpi,
+    CheckModels,
+    KpiHealth,
+    LayerPair,
+    ModelsHealth,
+    RestoreModels,
+    StoredModel,
+    StoreModel,
+    TrainModels,
+)
 from subjects.report import (
     AuditCheck,
     AuditPage,
@@ -58,6 +69,16 @@ class Faces(Layered, name="optimizer"):
     async def restore_models(self, message: RestoreModels) -> ModelsHealth:
         """Go back to a stored model version."""
         return await self._room.models.restore(message)
+
+    @handles(interleave=True)
+    async def back_up_model(self, message: BackUpModel) -> StoredModel:
+        """A stored version's bytes."""
+        return await self._room.models.back_up(message)
+
+    @handles
+    async def store_model(self, message: StoreModel) -> ModelsHealth:
+        """Store a version from a backup."""
+        return await self._room.models.take_in(message)
 
     @handles(interleave=True)
     async def train_models(self, message: TrainModels) -> ModelsHealth:

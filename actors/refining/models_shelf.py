@@ -9,11 +9,21 @@ from typing import Any
 import anyio
 from anyio.lowlevel import checkpoint
 
-from actors.insight.model import Model
+from actors.insight.model import Model, from_bytes, renumbered, to_bytes
 from chimera.bus.contract import Bus
 from chimera.clock import Clock
 from chimera.errors import BadMessageError, ChimeraError, CorruptError, NoModelError
-from subjects.optimizer import CheckModels, ModelsHealth, ModelView, RestoreModels, TrainModels
+from subjects import is_token
+from subjects.optimizer import (
+    BackUpModel,
+    CheckModels,
+    ModelsHealth,
+    ModelView,
+    RestoreModels,
+    StoredModel,
+    StoreModel,
+    TrainModels,
+)
 
 from .aside import Aside, Stop
 from .challenge import Live, challenge, inspect
@@ -111,6 +121,49 @@ class ModelShelf:
             else:
                 await self._mend()
         return await self.models(CheckModels())
+
+    async def back_up(self, message: BackUpModel) -> StoredModel:
+        """A stored version's bytes, verified.
+
+        Raises:
+            NoModelError: If there is no such model or version.
+            CorruptError: If its bytes are not what was stored.
+        """
+        shelf = await self._store.shelf(message.name)
+        card = _wanted(shelf, shelf.live if message.version is None else message.version)
+        model = await self._store.load(card)
+        return StoredModel(
+            name=shelf.name, version=card.version, live=card.version == shelf.live, digest=card.digest, note=card.note,
+            data=to_bytes(model),
+        )  # fmt: skip
+
+    async def take_in(self, message: StoreModel) -> ModelsHealth:
+        """Store a version from a backup, verified first; one that is stored already is not stored again.
+
+        Raises:
+            CorruptError: If its bytes are not what was backed up.
+        """
+        model = from_bytes(message.data)
+        if not is_token(model.name):
+            raise CorruptError(f"{model.name!r} is no name of a model")
+        async with self._turn:
+            await self._take_in(model, live=message.live)
+        return await self.models(CheckModels())
+
+    async def _take_in(self, model: Model, *, live: bool) -> None:
+        with suppress(NoModelError):
+            shelf = await self._store.shelf(model.name)
+            card = next((one for one in shelf.cards if renumbered(model, one.version).digest == one.digest), None)
+            if card is not None:
+                if live and card.version != shelf.live:
+                    await self._go_back(shelf, card)
+                return
+        card = await self._store.add(model, live=live, note="from a backup")
+        if live:
+            self._live[model.name] = Live(await self._store.load(card))
+        self._newest[model.name] = self._clock.time()
+        words = f"{model.name} version {card.version} came from a backup{' and is live' if live else ''}"
+        self._report("model-loading", words, model=model.name, version=card.version, live=live)
 
     async def train(self, message: TrainModels) -> ModelsHealth:
         """Train one model, or all that there is enough data for.
