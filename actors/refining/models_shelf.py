@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 import anyio
 from anyio.lowlevel import checkpoint
 
+from actors.insight.intake import LOAD
 from actors.insight.model import Model, from_bytes, renumbered, to_bytes
 from chimera.bus.contract import Bus
 from chimera.clock import Clock
@@ -27,7 +28,7 @@ from subjects.optimizer import (
 
 from .aside import Aside, Stop
 from .challenge import Live, challenge, inspect
-from .lessons import Lesson, lessons
+from .lessons import Lesson, lessons, model_name
 from .model_store import Card, ModelStore, Shelf
 from .observatory import Observatory
 
@@ -83,6 +84,11 @@ class ModelShelf:
         """The live model of that name."""
         found = self._live.get(name)
         return found.model if found else None
+
+    def loads(self, agents: Sequence[str]) -> dict[str, Model]:
+        """The live load forecasters of these agents."""
+        found = {agent: self.live(model_name(agent, LOAD)) for agent in agents}
+        return {agent: model for agent, model in found.items() if model is not None}
 
     # -- what is asked -------------------------------------------------------------------------------------------------
 

@@ -101,7 +101,7 @@ class Room:
             windows=windows, baselines=self.baselines, clock=clock, node=ctx.node,
             sources=Sources(
                 experiments=experiments, tunes=tunes, patterns=self.observatory.patterns,
-                anomalies=self.observatory.anomalies, health=ctx.ask,
+                anomalies=self.observatory.anomalies, health=ctx.ask, loads=self.models.loads,
             ),
         )  # fmt: skip
         self._desk = None if made_of.audit is None else ComplianceDesk(
