@@ -163,7 +163,10 @@ class GetStatus(Request[OptimizationStatus], frozen=True, kw_only=True):
 
 
 class Proposal(Reply, frozen=True, kw_only=True):
-    """A genome worth a trial, or an empty one with the reason why there is none."""
+    """A genome worth a trial, or an empty one with the reason why there is none.
+
+    ``expected`` is the objective there (higher is better) by the agent's surrogate model; ``None`` without one.
+    """
 
     agent: str
     genome: Genes

@@ -33,6 +33,9 @@ from .model_store import Card, ModelStore, Shelf
 from .observatory import Observatory
 
 INSPECT_S = 60.0
+CLEAR = 0.9
+"""Share of the naive method's error that a taught model may have: the best of its settings flatters it a little."""
+
 RETRY_S = 600.0
 """Least time between two trainings of a model by itself."""
 
@@ -251,16 +254,32 @@ class ModelShelf:
 
         model, live, note = await self._aside.run(work)
         self._newest[lesson.name] = now
+        await self._keep(model, live=live, note=note, reason=reason)
+
+    async def _keep(self, model: Model, *, live: bool, note: str, reason: str) -> None:
         card = await self._store.add(model, live=live, note=note)
         if live:
-            self._live[lesson.name] = Live(await self._store.load(card))
-        words = (
-            f"{lesson.name} version {card.version} ({reason}) is {'live' if live else 'stored, not live'}: it {note}"
-        )
+            self._live[model.name] = Live(await self._store.load(card))
+        words = f"{model.name} version {card.version} ({reason}) is {'live' if live else 'stored, not live'}: it {note}"
         self._report(
-            "model-optimization", words, model=lesson.name, version=card.version, live=live, error=card.error,
+            "model-optimization", words, model=model.name, version=card.version, live=live, error=card.error,
             baseline_error=card.baseline_error, rows=card.rows,
         )  # fmt: skip
+
+    async def learn(self, name: str, make: Callable[[], Model], reason: str) -> None:
+        """Keep a model that somebody else teaches, ``make`` in a thread; too little to learn from is no model."""
+
+        def work(_stop: Stop) -> Model:
+            return make()
+
+        try:
+            model = await self._aside.run(work)
+        except BadMessageError as error:
+            self._report("model-optimization", f"{name} was not trained: {error.detail}", model=name)
+            return
+        async with self._turn:
+            note = f"errs {model.error:.4g} on held-out trials, their mean {model.baseline_error:.4g}"
+            await self._keep(model, live=_is_clear(model), note=note, reason=reason)
 
     # -- restoring -----------------------------------------------------------------------------------------------------
 
@@ -311,6 +330,11 @@ class ModelShelf:
             unit=card.unit, digest=card.digest, size_bytes=card.size_bytes, note=card.note,
             drifted=is_live and live is not None and live.model.version == card.version and live.drifted,
         )  # fmt: skip
+
+
+def _is_clear(model: Model) -> bool:
+    """Whether it beats the naive method by so much that it is not the luck of its training."""
+    return model.better and (not model.error or not model.baseline_error or model.error < CLEAR * model.baseline_error)
 
 
 def _wanted(shelf: Shelf, version: int | None) -> Card:

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 from msgspec.structs import replace
 
-from actors.tuning import Study, StudyPlan
+from actors.tuning import Point, Space, Study, StudyPlan
 from chimera.clock import Clock
 from chimera.errors import BadGenomeError, BadMessageError, ChimeraError, ConflictError, DeadlineError
 from subjects.agent import AgentView, Release, ShowAgent
@@ -41,6 +41,11 @@ STOP_S = 20.0
 """How long the answer to a stop waits for the end."""
 
 _PROPOSE_S = 9.0
+Expects = Callable[[str, Space, Point], float | None]
+
+
+def _nothing(_agent: str, _space: Space, _point: Point) -> None:
+    """Nobody expects anything."""
 
 
 class Tuner:
@@ -55,15 +60,18 @@ class Tuner:
         report: Writes an event.
         tell: Publishes a fact under an id that makes it repeatable.
         spawn: Runs a coroutine function in the background.
+        expects: What the objective is expected to be for an agent at a point of a space, if anybody knows.
     """
 
     def __init__(
         self, *, log: Log, ask: Callable[[Any], Awaitable[Any]], gate: Gate, recorder: Recorder, clock: Clock,
         report: Callable[..., Any], tell: Callable[[Any, str], Awaitable[None]], spawn: Callable[..., None],
+        expects: Expects = _nothing,
     ) -> None:  # fmt: skip
         self._log, self._ask, self._gate, self._recorder = log, ask, gate, recorder
         self._clock, self._report, self._tell, self._spawn = clock, report, tell, spawn
         self.book = TuneBook()
+        self._expects = expects
         self._drives: dict[str, Drive] = {}
         self._starting = anyio.Lock()
 
@@ -187,6 +195,7 @@ class Tuner:
         return replace(
             none, genome={name: whole[name] for name in names}, reason=told,
             number=asked.number + (fold.round.offset if fold else 0),
+            expected=self._expects(message.agent, study.space, asked.point),
         )  # fmt: skip
 
     # -- means ---------------------------------------------------------------------------------------------------------
