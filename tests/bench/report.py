@@ -14,7 +14,7 @@ from chimera import __version__
 from tests.bench.figures import Figure
 
 _HEADER = ("measured", "target", "", "spread", "other load")
-_DIGITS = (100.0, 10.0)
+_DIGITS = (100.0, 10.0, 0.05)
 
 
 def heading(name: str) -> str:
@@ -58,4 +58,6 @@ def line(figure: Figure) -> str:
 
 def _number(value: float) -> str:
     size = abs(value)
+    if 0.0 < size < _DIGITS[2]:
+        return f"{value:.2g}"
     return f"{value:,.0f}" if size >= _DIGITS[0] else f"{value:.1f}" if size >= _DIGITS[1] else f"{value:.2f}"
