@@ -18,9 +18,10 @@ from actors.breeding.ranch import Ranch
 from actors.breeding.returning import WayBack
 from actors.breeding.shelf import GenomeShelf
 from actors.breeding.stand import Stand
+from actors.execution.layers import Layered
 from actors.refining.feed import Feed
 from actors.refining.recorded import Recorded, Recorder
-from chimera import Actor, handles
+from chimera import handles
 from chimera.bus.contract import Bus
 from chimera.errors import ChimeraError, RestartingError
 from chimera.journal import Journal
@@ -78,7 +79,7 @@ TAIL = 50_000
 """Outcomes read again at the start, so that there is something to measure genomes on."""
 
 
-class Evolver(Actor, name="evolver", mailbox=1024, concurrency=64, layer="evolution"):
+class Evolver(Layered, name="evolver", mailbox=1024, concurrency=64, layer="evolution"):
     """Breeds genomes of agents and hands the best to the gate.
 
     Args:

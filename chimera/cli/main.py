@@ -17,7 +17,8 @@ from .output import complain
 
 COMMANDS = (
     "run", "status", "health", "performance", "call", "submit", "tasks", "queue", "tail", "logs", "agents",
-    "experiment", "evolve", "genome", "autonomous", "report", "audit", "demo", "rebuild", "config", "doctor", "docs",
+    "experiment", "model", "evolve", "genome", "autonomous", "report", "audit", "demo", "rebuild", "config",
+    "doctor", "docs",
 )  # fmt: skip
 """In the order in which the help lists them. One module each, of the same name."""
 
