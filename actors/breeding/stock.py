@@ -20,9 +20,8 @@ from .fold import EvolutionFold
 from .log import Bred, Told
 from .score import Score
 
-AROUND = 0.1
-"""Standard deviation of the first generation around known genomes, as a share of each gene's range."""
 _AROUND = 17
+"""What randomness is for, as in ``actors.evolving.engine``."""
 
 
 class Stock:
@@ -103,9 +102,9 @@ class Stock:
         for island, size in enumerate(self.sizes(began.config.population_size)):
             setup = Setup(
                 size=size, seed=began.seed, island=island, mutation_rate=began.config.mutation_rate,
-                objectives=objectives, constraints=constraints,
+                objectives=objectives, constraints=constraints, reach=began.request.reach,
             )  # fmt: skip
-            given = self._given(island, size)
+            given = self._given(island, size, setup.near(self._codec.box.width))
             axes = [Axis(axis.low, axis.high, axis.cells) for axis in began.descriptors]
             made = make(cast("Name", began.config.algorithm), self._codec.box, setup, given, axes)
             if isinstance(made, Steady):
@@ -113,8 +112,11 @@ class Stock:
             else:
                 self.engines.append(made)
 
-    def _given(self, island: int, size: int) -> Array:
-        """Genomes that are known, then others around them for half of the rest."""
+    def _given(self, island: int, size: int, near: float) -> Array:
+        """Genomes that are known, then others around them: for half of the rest, or all of it if nobody crosses them.
+
+        A distribution has no use for genomes from anywhere: it begins around the best one.
+        """
         request, base = self._fold.began.request, self._fold.began.release.genome
         known = [*([base] if request.from_live else []), *({**base, **start} for start in request.start)]
         mine = known[island :: self.islands] or known[:1]
@@ -122,10 +124,11 @@ class Stock:
         if not mine:
             return np.empty((0, self._codec.box.width))
         rows = self._codec.encode_all(mine)[:size]
-        count = (size - len(rows)) // 2
+        rest = size - len(rows)
+        count = rest if self._fold.began.config.algorithm == "cmaes" else rest // 2
         drawn = generator(self._fold.began.seed, _AROUND, island)
         box = self._codec.box
-        steps = drawn.normal(0.0, AROUND, (count, box.width)) * (box.upper - box.lower)
+        steps = drawn.normal(0.0, near, (count, box.width)) * (box.upper - box.lower)
         return np.concatenate([rows, box.snap(rows[np.arange(count) % len(rows)] + steps)])
 
     # -- making again --------------------------------------------------------------------------------------------------

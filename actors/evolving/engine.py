@@ -18,6 +18,7 @@ and ``warm`` starts the engine from the recorded population instead. Within one 
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,12 @@ Birth: TypeAlias = tuple[int, int]
 FAILED = 1e30
 """What counts for a value that is not finite: arithmetic on it stays finite."""
 
+STRIDE, REACH = 0.15, 0.1
+"""A first move away from a known genome is about that long in all, and no gene moves by more, in widths of the box.
+
+Eighty genes that each move by a tenth of their range leave little of a genome that was good.
+"""
+
 INITIAL, IMMIGRANTS, BREEDING = 1, 2, 3
 """What randomness is for, the second part of its name."""
 
@@ -57,6 +64,7 @@ class Setup:
         mutation_rate: Probability with which a gene is mutated, where an engine mutates genes.
         objectives: Losses of a genome.
         constraints: Figures after the losses that must not be above 0.
+        reach: Standard deviation of a gene's first moves away from known genomes, in widths of the box.
     """
 
     size: int
@@ -65,6 +73,11 @@ class Setup:
     mutation_rate: float = 0.1
     objectives: int = 1
     constraints: int = 0
+    reach: float | None = None
+
+    def near(self, width: int) -> float:
+        """How far each of so many genes moves at first, away from known genomes."""
+        return min(REACH, STRIDE / math.sqrt(width)) if self.reach is None else self.reach
 
     def __post_init__(self) -> None:
         if not (self.size >= 2 and 0.0 < self.mutation_rate <= 1.0 and self.objectives >= 1 and self.constraints >= 0):  # noqa: PLR2004 - a pair
@@ -98,7 +111,7 @@ class Members:
 class Brood:
     """Vectors to be measured, with how they came about.
 
-    Operators are ``known``, ``drawn``, ``immigrant``, ``sampled``, ``crossover``, ``mutation``.
+    Operators are ``known``, ``drawn``, ``immigrant``, ``mean``, ``sampled``, ``crossover``, ``mutation``.
     """
 
     vectors: Array

@@ -63,6 +63,10 @@ class Replacing(Engine):
     def kernel(self, members: Members) -> Kernel:
         """What breeds from here on, from these members."""
 
+    def operators(self, count: int) -> tuple[str, ...]:
+        """How the vectors came about that the kernel asks for."""
+        return ("sampled",) * count
+
     def _found(self, brood: Brood, values: Array, first: int) -> None:
         self._restart(Members(brood.vectors, values, self.births(first, len(values))))
 
@@ -84,7 +88,8 @@ class Replacing(Engine):
         def measure(vectors: Array) -> Array:
             nonlocal bred
             bred = len(vectors)
-            return asking(_joined(_sampled(vectors), extra))[:bred]
+            sampled = Brood(vectors, ((),) * bred, self.operators(bred))
+            return asking(_joined(sampled, extra))[:bred]
 
         assert self._kernel is not None  # noqa: S101 - the first step made it
         seed = derive(self.setup.seed, BREEDING, self.setup.island, self.generation)
@@ -150,11 +155,6 @@ class Gaco(Replacing):
         if size * self.box.width > GACO_MOST:
             most = GACO_MOST // self.box.width
             raise ValueError(f"gaco takes at most {most} genomes of {self.box.width} genes; use islands, or 'steady'")
-
-
-def _sampled(vectors: Array) -> Brood:
-    count = len(vectors)
-    return Brood(vectors, ((),) * count, ("sampled",) * count)
 
 
 def _joined(first: Brood, second: Brood) -> Brood:

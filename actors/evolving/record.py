@@ -15,9 +15,9 @@ from chimera.errors import BadGenomeError, CorruptError
 from subjects.agent import Genes, Limits, Parameter
 
 ROOTS = ("known", "drawn", "immigrant")
-"""Operators that make a genome of nothing; ``sampled`` comes of a distribution and may name parents or not."""
+"""Operators that make a genome of nothing; ``sampled`` and ``mean`` come of a distribution and may name parents or not."""
 
-OPERATORS = (*ROOTS, "sampled", "crossover", "mutation")
+OPERATORS = (*ROOTS, "mean", "sampled", "crossover", "mutation")
 
 
 class DataWindow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -52,6 +52,10 @@ def _search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--islands", type=int, metavar="N", help="populations apart; 0 = one per node")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="makes a run repeatable (default: drawn)")
     parser.add_argument("--parameters", default="", metavar="NAME,...", help="the genes to search (default: all)")
+    parser.add_argument(
+        "--reach", type=float, metavar="SHARE",
+        help="first moves away from known genomes, as a share of a gene's range (default: less the more genes)",
+    )  # fmt: skip
     parser.add_argument("--limits", action="store_true", help="search the execution limits, too")
     parser.add_argument(
         "--descriptor",

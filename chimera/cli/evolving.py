@@ -24,6 +24,7 @@ def evolution_of(agent: str, options: argparse.Namespace) -> dict[str, Any]:
     """
     given: dict[str, Any] = {
         "population_size": options.population, "algorithm": options.algorithm, "mutation_rate": options.mutation_rate,
+        "reach": options.reach,
         "islands": options.islands, "tasks": options.tasks,
     }  # fmt: skip
     budget = {"seconds": options.seconds, "cpu_s": options.cpu_s}
@@ -67,7 +68,7 @@ def show_evolution(one: dict[str, Any], convergence: str = "") -> None:
         ("algorithm", f"{one['algorithm']}: {one['why']}"),
         ("generations", f"{one['generation']} of {one['generations']}, {one['population_size']} genomes each"),
         ("evaluations", f"{one['evaluations']:,}, {one['rate_per_s']:.3g}/s, {one['tasks_run']:,} tasks"),
-        ("fitness", f"best {number(one['best'])}, mean {number(one['mean'])}, live genome {number(one['start'])}"),
+        ("fitness", f"best {number(one['best'])}, mean {number(one['mean'])}, live genome {number(one['baseline'])}"),
         ("diversity", number(one["diversity"])),
         ("champion", champion["id"] if champion else "-"),
         ("validation", f"champion {number(one['champion_value'])}, live genome {number(one['incumbent_value'])}"),
@@ -94,7 +95,7 @@ def show_list(told: dict[str, Any]) -> None:
     head = ("id", "agent", "state", "algorithm", "generation", "best", "live", "champion", "reason")
     table(head, [
         (one["id"], one["agent"], one["state"], one["algorithm"], f"{one['generation']}/{one['generations']}",
-         one["best"], one["start"], one["champion"]["id"] if one["champion"] else None, one["reason"] or one["outcome"])
+         one["best"], one["baseline"], one["champion"]["id"] if one["champion"] else None, one["reason"] or one["outcome"])
         for one in told["evolutions"]
     ])  # fmt: skip
 
