@@ -49,7 +49,10 @@ class AutonomousStep(Reply, frozen=True, kw_only=True):
 
 
 class AutonomousView(Reply, frozen=True, kw_only=True):
-    """Autonomous mode of one agent: where it is, what it used, and its last steps, newest first."""
+    """Autonomous mode of one agent: where it is, what it used, and its last steps, newest first.
+
+    ``drift`` says what drifted when the loop last evolved for that; empty = nothing yet.
+    """
 
     agent: str
     on: bool
@@ -89,7 +92,7 @@ class SetAutonomous(Request[AutonomousView], frozen=True, kw_only=True):
         watch_s: Longest time between two evolutions without drift; 0 = only drift starts another.
         watch_least_s: Least time the loop watches after a promotion before it evolves again.
         rest_s: Pause after a cycle without a promotion; it doubles each time up to an hour.
-        drift: Evolve as soon as inputs or judged figures drift.
+        heed_drift: Evolve as soon as inputs or judged figures drift.
     """
 
     agent: Token = "sentiment"
@@ -99,7 +102,7 @@ class SetAutonomous(Request[AutonomousView], frozen=True, kw_only=True):
     watch_s: Seconds = 3_600.0
     watch_least_s: Seconds = 60.0
     rest_s: Seconds = 60.0
-    drift: bool = True
+    heed_drift: bool = True
     by: Token = "operator"
     note: Text = ""
 

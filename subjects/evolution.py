@@ -114,7 +114,7 @@ class Evolution(Reply, frozen=True, kw_only=True):
     Attributes:
         algorithm: The one in use, with ``why`` it was chosen.
         generation: Finished generations of ``generations``.
-        start: Fitness of the agent's live genome on the same tasks.
+        baseline: Fitness of the agent's live genome on the same training tasks.
         best: Best fitness found on the training tasks.
         champion: The best genome by validation, as far as it is known.
         champion_value: Its figure on the validation tasks, and ``incumbent_value`` the live genome's on the same.
@@ -144,7 +144,7 @@ class Evolution(Reply, frozen=True, kw_only=True):
     eta_s: float | None
     tasks_run: Count
     cpu_s: float
-    start: float | None
+    baseline: float | None
     best: float | None
     mean: float | None
     diversity: float | None
@@ -171,6 +171,9 @@ class StartEvolution(Request[Evolution], frozen=True, kw_only=True):
         parameters: The genes to search; empty = all, or all but the vectors where they are more than twenty.
         start: Genomes to begin with, besides the live one; the rest of the first generation is drawn at random.
         from_live: Whether the live genome is in the first generation.
+        reach: Standard deviation of a gene's first moves away from known genomes, as a share of its range; by default
+            0.15 divided by the square root of the number of genes, 0.1 at most. Wide finds what is far away, narrow
+            keeps what is good.
         settings: Search the execution limits ``cpu_ms`` and ``wall_ms`` too, within the operator's caps.
         descriptors: Axes of the map for ``map-elites``; by default those the manifest names.
         deploy: Hand the champion to the gate when it is better on the validation tasks.
@@ -193,6 +196,7 @@ class StartEvolution(Request[Evolution], frozen=True, kw_only=True):
     parameters: Annotated[list[Token], Meta(max_length=256)] = []
     start: Annotated[list[Genes], Meta(max_length=1000)] = []
     from_live: bool = True
+    reach: Annotated[float, Meta(gt=0, le=1)] | None = None
     settings: bool = False
     descriptors: Annotated[list[Descriptor], Meta(max_length=2)] = []
     budget: EvolutionBudget = EvolutionBudget()

@@ -25,7 +25,7 @@ class GenomeView(Reply, frozen=True, kw_only=True):
         genes: Every searched gene; those the agent's manifest declares besides are the release's.
         limits: Execution limits, where they were searched too.
         parents: Ids; none in the first generation.
-        operator: How it came about: ``known``, ``drawn``, ``immigrant``, ``crossover``, ``mutation``, ``sampled``.
+        operator: How it came about: ``known``, ``drawn``, ``immigrant``, ``crossover``, ``mutation``, ``sampled``, ``mean``.
         generation: Counted from 0.
         fitness: First objective, higher is better; ``None`` if it failed, which ``failure`` explains.
         half_width: How much of it may be chance.
@@ -168,6 +168,7 @@ class PreviewReturn(Request[ReturnView], frozen=True, kw_only=True):
 class Return(Request[ReturnView], frozen=True, kw_only=True):
     """Go back to the release before the live one, with its genome, in one step; a candidate on trial is dropped first.
 
+    Where there is no release before, dropping the candidate is all that is done.
     An experiment, evolution or autonomous mode that changes the same agent is stopped, so that it does not come back.
     """
 

@@ -108,7 +108,7 @@ class EvolutionFold:
         return self.top[0] if self.top else None
 
     @property
-    def start(self) -> float | None:
+    def baseline(self) -> float | None:
         """The live genome's figure on the training tasks."""
         return self.measured["train"].value if "train" in self.measured else None
 
@@ -276,14 +276,14 @@ class EvolutionFold:
             generation=self.generation, generations=request.generations,
             population_size=self.config.population_size, islands=began.islands, evaluations=len(self.marks),
             rate_per_s=rate, eta_s=left / rate if rate > 0 and self.state == "running" else None,
-            tasks_run=self.tasks, cpu_s=self.cpu_s, start=self.start,
+            tasks_run=self.tasks, cpu_s=self.cpu_s, baseline=self.baseline,
             best=self.best_record.fitness if self.best_record else None, mean=last.mean if last else None,
             diversity=last.distance if last else None, window=began.window, champion=self._champion(),
             champion_value=champion.value if champion else None,
             incumbent_value=champion.incumbent if champion else None,
             experiment=self.gated.experiment if self.gated else "", outcome=judged.reason if judged else "",
             converged=bool(self.bred and self.bred[-1].converged), repeatable=not self.rebuilt_otherwise,
-            reason=self._reason(),
+            reason=self._reason(), descriptors=began.descriptors,
         )  # fmt: skip
 
     def _champion(self) -> GenomeView | None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from actors.evolving.record import GenomeRecord, Schema
-from chimera.errors import ChimeraError, ConflictError, CorruptError, NoAgentError
+from chimera.errors import ConflictError, CorruptError, NoAgentError
 from subjects.agent import AgentList, AgentView, ListAgents, Release, ShowAgent
 from subjects.experiment import CreateExperiment, Experiment
 from subjects.genome import (
@@ -56,7 +56,11 @@ class Genebank:
         return await self._shelf.detail(message, live.genome if live else {}, schemas_of(views)) if live else detail
 
     async def validate(self, message: ValidateGenomes) -> Validation:
-        """Check every stored genome now."""
+        """Check every stored genome now.
+
+        Raises:
+            NotRunningError: If nobody tells which agents there are: nothing is called sound then.
+        """
         return await self._shelf.validate(message, schemas_of(await self._views(message.agent)))
 
     async def export(self, message: ExportGenomes) -> GenomePage:
@@ -110,10 +114,7 @@ class Genebank:
         return found
 
     async def _names(self) -> list[str]:
-        try:
-            agents: AgentList = await self._ask(ListAgents())
-        except ChimeraError:
-            return []
+        agents: AgentList = await self._ask(ListAgents())
         return [one.name for one in agents.agents]
 
 

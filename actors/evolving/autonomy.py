@@ -148,7 +148,7 @@ class Autonomy:
     def heeds_drift(self, now: float) -> bool:
         """Whether drift would begin another cycle now."""
         rested = self.phase == "rest" or now - self.since >= self.settings.watch_least_s
-        return self.on and self.settings.drift and self.phase in ("watch", "rest") and rested
+        return self.on and self.settings.heed_drift and self.phase in ("watch", "rest") and rested
 
     def take(self, sign: Sign, now: float) -> Act:
         """Take a sign; what is to be done."""

@@ -75,7 +75,8 @@ class Columns:
         logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0.0)
         most = np.log(np.minimum(self._sizes, max(1, genomes)))
         found = -self._summed(shares * logs)
-        return np.clip(np.divide(found, most, out=np.zeros_like(found), where=most > 0.0), 0.0, 1.0)
+        shared = np.divide(found, most, out=np.zeros_like(found), where=most > 0.0)
+        return np.clip(shared, 0.0, 1.0) + 0.0  # -0.0 becomes 0.0: people read it
 
     def _summed(self, values: Array) -> Array:
         return np.add.reduceat(values, self._first) if self.count else np.zeros(0)

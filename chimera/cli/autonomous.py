@@ -79,7 +79,7 @@ def _switch(options: argparse.Namespace) -> dict[str, Any]:
     }
     pauses = {"watch_s": options.watch_s, "rest_s": options.rest_s}
     return {
-        **body, "evolution": evolution, "drift": not options.no_drift,
+        **body, "evolution": evolution, "heed_drift": not options.no_drift,
         "budget": {name: value for name, value in limits.items() if value is not None},
         **{name: value for name, value in pauses.items() if value is not None},
     }  # fmt: skip

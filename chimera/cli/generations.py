@@ -125,7 +125,7 @@ class Screen:
         from rich.text import Text
 
         figures = {
-            "best": number(one["best"]), "mean": number(one["mean"]), "live": number(one["start"]),
+            "best": number(one["best"]), "mean": number(one["mean"]), "live": number(one["baseline"]),
             "diversity": number(one["diversity"]), "evaluations/s": f"{one['rate_per_s']:.3g}",
             "evaluations": f"{one['evaluations']:,}", "time left": left(one["eta_s"]),
         }  # fmt: skip

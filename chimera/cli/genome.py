@@ -142,7 +142,7 @@ def _way_back(told: dict[str, Any]) -> None:
     if told["changes"]:
         print()
         table(("gene", "value then"), [(name, str(value)) for name, value in told["changes"].items()])
-    if not told["done"] and told["target"] is not None:
+    if told["how"]:
         note(f"nothing was changed; do it with: chimera genome rollback {told['agent']}")
 
 

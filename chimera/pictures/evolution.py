@@ -57,7 +57,7 @@ def svg(progress: Progress, population: Population | None = None, champion: Geno
 
 def fitness(progress: Progress) -> Plot:
     """Best and mean fitness with their spread, and the live genome's, per generation."""
-    history, start = progress.history, progress.evolution.start
+    history, baseline = progress.history, progress.evolution.baseline
     steps = [float(one.number) for one in history]
     best, mean = [one.best for one in history], [one.mean for one in history]
     widths, deviations = [one.half_width for one in history], [one.deviation for one in history]
@@ -67,8 +67,8 @@ def fitness(progress: Progress) -> Plot:
         Series("mean ± deviation", list(zip(steps, mean, strict=True)), low=_apart(mean, deviations, -1),
                high=_apart(mean, deviations, 1)),
     ]  # fmt: skip
-    if start is not None and steps:
-        series.append(Series("live genome", [(steps[0], start), (steps[-1], start)]))
+    if baseline is not None and steps:
+        series.append(Series("live genome", [(steps[0], baseline), (steps[-1], baseline)]))
     return Plot("Fitness", x=_GENERATION, y=Axis(label="fitness, higher is better"), series=series)
 
 
@@ -166,7 +166,7 @@ def _words(one: Evolution) -> str:
     value = f" Its figure on the validation tasks is {_number(one.champion_value)}{against}."
     gate = f" The gate's experiment {one.experiment}: {one.outcome or 'under way'}." if one.experiment else ""
     return (
-        f"Best on the training tasks: {_number(one.best)}, the live genome has {_number(one.start)}. "
+        f"Best on the training tasks: {_number(one.best)}, the live genome has {_number(one.baseline)}. "
         f"Champion: {one.champion.id}.{value if one.champion_value is not None else ''}{gate}"
     )
 

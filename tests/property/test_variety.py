@@ -124,3 +124,9 @@ def test_what_does_not_fit_is_refused():
         Columns([1.0], [2.0, 3.0], ["real"])
     with pytest.raises(ValueError, match="1 columns"):
         variety(np.zeros((2, 2)), Columns([0.0], [1.0], ["real"]))
+
+
+def test_no_entropy_is_below_zero_not_even_by_its_sign():
+    """Genes that all genomes share have entropy 0, which people read as 0 and not as -0."""
+    found = variety(np.array([[0.5, 1.0], [0.5, 1.0]]), Columns([0, 0], [1, 2], ["real", "choice"]))
+    assert [str(value) for value in found.genes] == ["0.0", "0.0"]

@@ -43,7 +43,7 @@ def evolution(count: int = 30, **fields: Any) -> Evolution:
         step="evaluate" if count < 30 else "done", algorithm="steady", why="genes are mixed", objectives=[Objective()],
         seed=7, started_at=NOW, ended_at=None if count < 30 else NOW + count, release=2, generation=count,
         generations=30, population_size=20, islands=[""], evaluations=20 * count, rate_per_s=41.5,
-        eta_s=(30 - count) / 2 if count < 30 else None, tasks_run=1600 * count, cpu_s=3.5, start=0.45,
+        eta_s=(30 - count) / 2 if count < 30 else None, tasks_run=1600 * count, cpu_s=3.5, baseline=0.45,
         best=0.5 + count / 100 if count else None, mean=0.4 + count / 100 if count else None,
         diversity=1 / count if count else None, window=WINDOW, champion=view(579) if count else None,
         champion_value=0.78 if count >= 30 else None, incumbent_value=0.6 if count >= 30 else None,
