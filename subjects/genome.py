@@ -25,7 +25,8 @@ class GenomeView(Reply, frozen=True, kw_only=True):
         genes: Every searched gene; those the agent's manifest declares besides are the release's.
         limits: Execution limits, where they were searched too.
         parents: Ids; none in the first generation.
-        operator: How it came about: ``known``, ``drawn``, ``immigrant``, ``crossover``, ``mutation``, ``sampled``, ``mean``.
+        operator: How it came about: ``known``, ``drawn``, ``immigrant``, ``crossover``, ``mutation``, ``sampled``, or
+            ``mean``.
         generation: Counted from 0.
         fitness: First objective, higher is better; ``None`` if it failed, which ``failure`` explains.
         half_width: How much of it may be chance.

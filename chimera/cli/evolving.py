@@ -95,7 +95,8 @@ def show_list(told: dict[str, Any]) -> None:
     head = ("id", "agent", "state", "algorithm", "generation", "best", "live", "champion", "reason")
     table(head, [
         (one["id"], one["agent"], one["state"], one["algorithm"], f"{one['generation']}/{one['generations']}",
-         one["best"], one["baseline"], one["champion"]["id"] if one["champion"] else None, one["reason"] or one["outcome"])
+         one["best"], one["baseline"], one["champion"]["id"] if one["champion"] else None,
+         one["reason"] or one["outcome"])
         for one in told["evolutions"]
     ])  # fmt: skip
 

@@ -203,7 +203,7 @@ def test_autonomous(client: FakeClient, capsys: pytest.CaptureFixture[str]):
     assert main(["autonomous", *words]) == Exit.DONE
     [body] = client.bodies("autonomous")
     assert body["budget"] == {"cycles": 3, "live_share": 0.2}
-    assert (body["watch_s"], body["drift"], body["evolution"]["generations"]) == (60.0, False, 9)
+    assert (body["watch_s"], body["heed_drift"], body["evolution"]["generations"]) == (60.0, False, 9)
     assert main(["autonomous", "off", "sentiment", "--note", "enough"]) == Exit.DONE
     off = {"agent": "sentiment", "on": False, "by": "operator", "note": "enough"}
     assert client.bodies("autonomous")[1] == off
