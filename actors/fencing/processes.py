@@ -64,15 +64,15 @@ def is_alive(group: Group) -> bool:
 
 
 def strays(lease: str) -> list[int]:
-    """Living processes that carry the lease in their environment, wherever they went."""
-    mark = f"{LEASE_VARIABLE}={lease}".encode()
-    return [row.pid for row in _table() if row.state not in "ZX" and mark in _environment(row.pid)]
+    """Living processes that carry the lease in their environment, wherever they went; never our own family."""
+    mark, own = f"{LEASE_VARIABLE}={lease}".encode(), {os.getpid(), *_ancestors(os.getpid())}
+    rows = (row for row in _table() if row.state not in "ZX" and row.pid not in own)
+    return [row.pid for row in rows if mark in _environment(row.pid)]
 
 
 def end(group: Group | None, lease: str, number: signal.Signals) -> list[int]:
     """Send a signal to all processes of a holder; gives the strays that were found outside of the group."""
-    own = {os.getpid(), *_ancestors(os.getpid())}
-    outside = [pid for pid in strays(lease) if pid not in own]
+    outside = strays(lease)
     if group is not None and is_alive(group):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(group.id, number)
