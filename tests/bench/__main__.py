@@ -19,6 +19,7 @@ from tests.bench import (
     local_ask,
     nats_ask,
     optimize,
+    placement,
     power,
     predict,
     sandbox,
@@ -52,6 +53,7 @@ MODULES = (
     kpi,
     optimize,
     gate,
+    placement,
 )
 BENCHMARKS: dict[str, Benchmark] = {module.BENCHMARK.name: module.BENCHMARK for module in MODULES}
 
