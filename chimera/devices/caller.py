@@ -74,9 +74,9 @@ class Caller:
         async with self._turn:
             hanging = self.hanging
             if key in hanging:
-                raise UnavailableError(f"an earlier call for {key or 'the driver'} has not returned")
+                raise UnavailableError(f"still no answer for {key or 'the driver'}: an earlier call has not returned")
             if len(hanging) >= MOST_HUNG:
-                raise UnavailableError(f"{len(hanging)} calls hang: nothing more is asked until one returns")
+                raise UnavailableError(f"no answer to {len(hanging)} calls: nothing more is asked until one returns")
             return await self._run(_Job(work, asyncio.get_running_loop()), key)
 
     async def _run(self, job: _Job[T], key: str) -> T:
