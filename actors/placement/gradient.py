@@ -11,10 +11,9 @@ from .fragmentation import Floats, Fragmentation, Room, after
 from .mix import Mix
 from .shape import Shape
 
-BIN_MILLI = 80.0
-"""Gradients within so many milli-shares count as equal, and best fit decides: exact gradients place worse."""
-
 _MOST_MEMOS = 512
+_DIGITS = 6
+"""Noise of floats must not decide between devices."""
 
 
 @dataclass(slots=True)
@@ -22,12 +21,12 @@ class Scores:
     """Of one kind of shape, per node.
 
     Attributes:
-        bins: How far the fragmentation falls, in bins of ``BIN_MILLI``.
+        fall: How far the fragmentation falls, in milli-shares.
         device: For a shape that shares a device, the device on which it falls furthest; else -1.
         version: For which version of the node that was computed.
     """
 
-    bins: Ints
+    fall: Floats
     device: Ints
     version: Ints
 
@@ -55,7 +54,8 @@ class Gradient:
         if known is None:
             if len(self._known) >= _MOST_MEMOS:
                 self._known.pop(next(iter(self._known)))
-            known = self._known[key] = Scores(*(np.full(len(self._now), -1, dtype=np.int64) for _ in range(3)))
+            none = np.full(len(self._now), -1, dtype=np.int64)
+            known = self._known[key] = Scores(np.zeros(len(self._now)), none, none.copy())
         stale = nodes[known.version[nodes] != self._cluster.version[nodes]]
         if len(stale):
             self._refresh(stale)
@@ -78,17 +78,17 @@ class Gradient:
         if shape.devices:
             room = self._measure.room(after(shape, cluster.free[nodes], cluster.open_devices(shape)[nodes]))
         then = self._measure.of(cluster.cpu[nodes] - shape.cpu_milli, cluster.model[nodes], room)
-        known.bins[nodes] = _bins(self._now[nodes] - then)
+        known.fall[nodes] = self._now[nodes] - then
 
     def _share(self, shape: Shape, nodes: Ints, known: Scores) -> None:
         rows, devices = self._candidates(shape, nodes)
         at, cluster = nodes[rows], self._cluster
         room = self._measure.room_after(self._part(at), cluster.free[at, devices], shape.milli)
         then = self._measure.of(cluster.cpu[at] - shape.cpu_milli, cluster.model[at], room)
-        gain = _bins(self._now[at] - then)
-        order = np.lexsort((devices, -gain, rows))
+        fall = np.round(self._now[at] - then, _DIGITS)
+        order = np.lexsort((devices, -fall, rows))
         first = order[np.flatnonzero(np.diff(rows[order], prepend=-1))]
-        known.bins[at[first]], known.device[at[first]] = gain[first], devices[first]
+        known.fall[at[first]], known.device[at[first]] = fall[first], devices[first]
 
     def _candidates(self, shape: Shape, nodes: Ints) -> tuple[Ints, Ints]:
         """Rows and devices to try: of those of a node with equally much left, only the first."""
@@ -101,8 +101,3 @@ class Gradient:
 
     def _part(self, nodes: Ints) -> Room:
         return Room(self._room.idle[nodes], self._room.open[nodes], self._room.usable[nodes])
-
-
-def _bins(gain: Floats) -> Ints:
-    # float noise must not move a gradient into the next bin
-    return np.floor(np.round(gain, 6) / BIN_MILLI).astype(np.int64)
