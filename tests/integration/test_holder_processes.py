@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from actors.fencing.processes import LEASE_VARIABLE, Group, end, identify, is_alive, strays
+from chimera.devices.processes import LEASE_VARIABLE, Group, end, identify, is_alive, strays
 from chimera.errors import BadMessageError, DeniedError
 from tests.support.waiting import until
 
