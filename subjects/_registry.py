@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import agent, cost, event, experiment, gpu_broker, insight, lease, node, optimizer, report, scheduler, trial
+from . import agent, device, event, experiment, gpu_broker, insight, lease, node, optimizer, report, scheduler, trial
 from ._message import Message
 from ._operation import EventType, Operation
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
     *agent.OPERATIONS, *trial.OPERATIONS, *node.OPERATIONS, *scheduler.OPERATIONS,
     *optimizer.OPERATIONS, *experiment.OPERATIONS, *insight.OPERATIONS, *report.OPERATIONS,
-    *gpu_broker.OPERATIONS, *lease.OPERATIONS, *cost.OPERATIONS,
+    *gpu_broker.OPERATIONS, *device.OPERATIONS, *lease.OPERATIONS,
 )  # fmt: skip
 EVENTS: tuple[EventType, ...] = (
-    *event.EVENTS,
-    *experiment.EVENTS,
-    *optimizer.EVENTS,
-    *gpu_broker.EVENTS,
-    *lease.EVENTS,
-)
+    *event.EVENTS, *experiment.EVENTS, *optimizer.EVENTS, *device.EVENTS, *lease.EVENTS,
+)  # fmt: skip
 
 _by_name = {operation.name: operation for operation in OPERATIONS}
 _by_request: dict[type[Message], Operation[Any, Any]] = {operation.request: operation for operation in OPERATIONS}

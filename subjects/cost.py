@@ -1,4 +1,4 @@
-"""Money and joules: what resources cost, what would cost less, budgets, and how much will be needed. Unix seconds."""
+"""Money and joules: what resources cost, what would cost less, and budgets. Unix seconds."""
 
 from __future__ import annotations
 
@@ -145,54 +145,6 @@ class SetPrices(Request[PriceList], frozen=True, kw_only=True):
     watts: Annotated[float, Meta(gt=0, le=1e6)] | None = None
 
 
-class CapacityPoint(Reply, frozen=True, kw_only=True):
-    """An hour to come: devices' worth of demand, with the interval."""
-
-    at: float
-    expected: float
-    low: float
-    high: float
-
-
-class Capacity(Reply, frozen=True, kw_only=True):
-    """How much will be needed, how well such forecasts did on the recorded past, and what to do.
-
-    Attributes:
-        kind: What is forecast.
-        unit: ``GPUs`` or ``processors``.
-        now: In use now, of ``there``.
-        points: The forecast, hour by hour.
-        error: Mean absolute error of the same forecast back-tested on the past; ``None`` while there is too little.
-        naive_error: That of "as in the hour before".
-        coverage: Share of back-tested hours within the interval, of ``confidence`` wanted.
-        recommendation: In words, with the figure it rests on.
-    """
-
-    kind: Literal["gpu", "cpu"]
-    unit: str
-    now: float
-    there: float
-    confidence: float
-    points: list[CapacityPoint]
-    error: float | None
-    naive_error: float | None
-    coverage: float | None
-    hours_of_history: Count
-    recommendation: str
-
-
-class CapacityPlan(Reply, frozen=True, kw_only=True):
-    """Forecasts for each kind of device that there is."""
-
-    kinds: list[Capacity]
-
-
-class PlanCapacity(Request[CapacityPlan], frozen=True, kw_only=True):
-    """Forecast demand, and say what to do."""
-
-    hours: Annotated[int, Meta(ge=1, le=336)] = 24
-
-
 COSTS = Operation(
     "gpu_broker", "costs", GetCosts, Costs, Port.RESOURCES, "What was used, by layer, tenant and agent",
     http=(Http("GET", "/api/costs/metrics"),), safe=True, timeout_s=15.0,
@@ -213,9 +165,4 @@ SET_PRICES = Operation(
     "gpu_broker", "set_prices", SetPrices, PriceList, Port.RESOURCES, "Set the price table",
     http=(Http("POST", "/api/costs/prices"),), example={"prices": [{"model": "A100", "per_hour": 2.5}]},
 )  # fmt: skip
-CAPACITY = Operation(
-    "gpu_broker", "capacity", PlanCapacity, CapacityPlan, Port.RESOURCES, "Forecast demand with an interval",
-    http=(Http("GET", "/api/capacity/plan"),), safe=True, timeout_s=30.0,
-)  # fmt: skip
-
-OPERATIONS: tuple[Operation[Any, Any], ...] = (COSTS, COST_PLAN, BUDGET, SET_BUDGET, SET_PRICES, CAPACITY)
+OPERATIONS: tuple[Operation[Any, Any], ...] = (COSTS, COST_PLAN, BUDGET, SET_BUDGET, SET_PRICES)

@@ -9,18 +9,13 @@ from msgspec import Meta
 from ._message import Event, Reply, Request
 from ._operation import EventType, Http, Operation, Port
 from ._types import Count, Token
-from .agent import Text
+from .device import Kind, Mib, Milli
 from .task import MaybeToken, Word
 
-Kind = Literal["gpu", "cpu"]
-"""``cpu`` is a node's processors and main memory, lent by the same rules."""
-
-DeviceId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$(?!\n)", description="a device's UUID, or cpu-NODE")]
-Milli = Annotated[int, Meta(ge=0, le=1_000_000, description="thousandths of a GPU, or of a processor")]
-Mib = Annotated[int, Meta(ge=0, le=1 << 30, description="memory in MiB")]
+LeaseId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$(?!\n)", description="a lease's id")]
 Ttl = Annotated[float, Meta(ge=1, le=86_400, description="how long a lease lasts without renewal, in seconds")]
-LeaseState = Literal["granted", "waiting", "released", "expired", "revoked", "refused"]
-"""The last four are final. ``refused``: not granted within the time to wait, or cancelled while it waited."""
+LeaseState = Literal["granted", "waiting", "released", "expired", "revoked"]
+"""The last three are final."""
 
 MOST_DEVICES = 256
 
@@ -31,18 +26,23 @@ class Need(Reply, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Attributes:
         kind: What kind of device.
         devices: How many: all of them at once or none (a gang).
-        milli: Compute share of each: 1000 = a whole GPU, which nobody else gets then; of a node 1000 = one processor.
-        memory_mib: Memory on each; 0 = the same share of the memory as of the compute, nothing in particular on a node.
+        milli: Compute of each: 1000 = a whole GPU, which nobody else gets then; of a node, 1000 = one processor.
+        memory_mib: Memory on each. 0 = of a GPU the same share of the memory as of the compute, of a node nothing in
+            particular.
+        cpu_milli: With GPUs: processors of their node, for each group of GPUs that stand on one node.
+        main_memory_mib: With GPUs: main memory of their node, likewise.
         models: Any of these models; empty = any at all. Compared without case, as a part of the name.
         capability: Least compute capability, such as ``8.0``; empty = any.
         node: Only on this node.
-        one_node: All devices on one node.
+        one_node: All devices on one node; otherwise on as many as it takes.
     """
 
     kind: Kind = "gpu"
     devices: Annotated[int, Meta(ge=1, le=MOST_DEVICES)] = 1
     milli: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
     memory_mib: Mib = 0
+    cpu_milli: Milli = 0
+    main_memory_mib: Mib = 0
     models: Annotated[list[Word], Meta(max_length=32)] = []
     capability: Annotated[str, Meta(pattern=r"^$|^\d{1,2}\.\d{1,2}$")] = ""
     node: MaybeToken = ""
@@ -60,58 +60,58 @@ class Grant(Reply, frozen=True, kw_only=True):
     token: Count
 
 
-class LeaseView(Reply, frozen=True, kw_only=True):
-    """A lease as it stands.
+class Lease(Reply, frozen=True, kw_only=True):
+    """A lease as it stands, or a request that waits for one.
 
     Attributes:
         id: Its id.
         state: See ``LeaseState``.
-        grants: Devices, once granted.
+        grants: Devices, once granted; all at once.
         token: The largest token of its grants: the one to present.
-        granted_at: When.
+        ttl_s: What a renewal adds from the moment it is taken. A holder counts from before it asked.
         expires_at: When it ends unless it is renewed.
-        ttl_s: What a renewal adds from the moment it is sent.
-        environment: Variables for the holder's process, devices by UUID.
-        position: Requests before it, while it waits; counted from 1.
+        environment: Variables for the holder's process; devices by UUID.
+        position: Requests before it and itself, while it waits.
         estimate_s: Seconds until it is expected to be granted; ``None`` = nothing is known.
         revoke_at: When it will be taken back, if it was given notice.
-        reason: Why it waits, was refused, or ended.
+        reason: Why it waits, has notice, or ended.
     """
 
     id: str
     state: LeaseState
-    need: Need
     layer: str
     tenant: str
     agent: str
     priority: int
-    grants: list[Grant]
-    token: Count
-    asked_at: float
-    granted_at: float | None
-    expires_at: float | None
-    ttl_s: float
-    environment: dict[str, str]
+    grants: list[Grant] = []
+    token: Count = 0
+    ttl_s: float = 0.0
+    granted_at: float | None = None
+    expires_at: float | None = None
+    environment: dict[str, str] = {}
+    need: Need | None = None
+    asked_at: float | None = None
     position: Count = 0
     estimate_s: float | None = None
     revoke_at: float | None = None
     reason: str = ""
 
 
-class Allocate(Request[LeaseView], frozen=True, kw_only=True):
+class Allocate(Request[Lease], frozen=True, kw_only=True):
     """Lease devices: all that is asked for at once, or nothing.
 
     Attributes:
-        id: Makes the request repeatable: the same id with the same need is the same lease. Made if empty.
+        id: Makes the request repeatable: the same id with the same need is the same lease, and keeps its place while
+            it waits. Made if empty.
         need: What is wanted.
-        layer: Who pays: the layer, within a tenant.
+        layer: Who uses it: the layer.
         tenant: Whose quota and budget count.
         agent: For which agent, in the ledger.
         priority: Larger comes first; waiting raises it, so that nobody starves.
-        ttl_s: See ``LeaseView``.
-        wait_s: How long to wait for it; 0 = fail at once, with the position it would have had and an estimate.
-        preemptible: May be taken back, with notice, for a gang of higher priority.
-        pid: Process group of the holder on its node, which the node ends when the lease is lost; 0 = none.
+        ttl_s: See ``Lease``.
+        wait_s: How long to wait for it, at most until the ask's own deadline. 0 = fail at once, with the position it
+            would have had and an estimate.
+        preemptible: May be taken back, with notice, for a whole gang of higher priority.
     """
 
     id: MaybeToken = ""
@@ -121,42 +121,46 @@ class Allocate(Request[LeaseView], frozen=True, kw_only=True):
     agent: MaybeToken = ""
     priority: Annotated[int, Meta(ge=0, le=100)] = 50
     ttl_s: Ttl = 60.0
-    wait_s: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
+    wait_s: Annotated[float, Meta(ge=0, le=600)] = 0.0
     preemptible: bool = False
-    pid: Count = 0
-    note: Text = ""
 
 
-class Renew(Request[LeaseView], frozen=True, kw_only=True):
-    """Extend a lease by its time to live, from now. ``token`` must be the lease's own."""
+class Renew(Request[Lease], frozen=True, kw_only=True):
+    """Extend a lease by its time to live, from now. ``token`` must be the lease's own.
 
-    id: Token
+    ``busy`` says that it is being used, which no node can tell of a share: a lease that is neither busy nor seen busy
+    for the idle window is given notice.
+    """
+
+    id: LeaseId
     token: Count
     ttl_s: Ttl | None = None
+    busy: bool = True
 
 
-class Release(Request[LeaseView], frozen=True, kw_only=True):
+class Release(Request[Lease], frozen=True, kw_only=True):
     """Give a lease back, or stop waiting for it. With a ``token`` only if it is the lease's own."""
 
-    id: Token
+    id: LeaseId
     token: Count | None = None
 
 
-class GetLease(Request[LeaseView], frozen=True, kw_only=True):
-    """One lease."""
+class GetLease(Request[Lease], frozen=True, kw_only=True):
+    """One live lease, or one request that waits."""
 
-    id: Token
-
-
-class LeaseList(Reply, frozen=True, kw_only=True):
-    """Leases, and requests that wait in the order in which they are tried."""
-
-    leases: list[LeaseView]
-    waiting: list[LeaseView]
+    id: LeaseId
 
 
-class ListLeases(Request[LeaseList], frozen=True, kw_only=True):
-    """Live leases by filter; empty fields do not filter."""
+class Leases(Reply, frozen=True, kw_only=True):
+    """Live leases, and requests that wait, in the order in which they are tried. ``total`` counts live leases."""
+
+    leases: list[Lease]
+    waiting: list[Lease]
+    total: Count
+
+
+class ListLeases(Request[Leases], frozen=True, kw_only=True):
+    """Leases by filter; empty fields do not filter."""
 
     layer: MaybeToken = ""
     tenant: MaybeToken = ""
@@ -166,10 +170,10 @@ class ListLeases(Request[LeaseList], frozen=True, kw_only=True):
 
 
 class LeaseChanged(Event, frozen=True, kw_only=True):
-    """A lease came into a state."""
+    """A lease was granted, given notice, or ended."""
 
     lease: str
-    state: LeaseState
+    change: Literal["granted", "notice", "released", "expired", "revoked"]
     layer: str
     tenant: str
     agent: str
@@ -178,33 +182,60 @@ class LeaseChanged(Event, frozen=True, kw_only=True):
     reason: str = ""
 
 
+class Interval(Event, frozen=True, kw_only=True):
+    """A lease had a share of a device from ``began_at`` to ``ended_at``: one line of the usage ledger, stream USAGE.
+
+    A line can be told twice; ``lease`` and ``device`` together tell it apart from every other.
+    """
+
+    lease: str
+    device: str
+    node: str
+    kind: Kind
+    model: str
+    layer: str
+    tenant: str
+    agent: str
+    milli: int
+    memory_mib: int
+    share: float
+    token: int
+    began_at: float
+    ended_at: float
+    end: Literal["released", "expired", "revoked"]
+
+
+_P = Port.RESOURCES
 _ONE = {"id": "lease-1"}
 _NONE = ("no-lease",)
 
 ALLOCATE = Operation(
-    "gpu_broker", "allocate", Allocate, LeaseView, Port.RESOURCES, "Lease devices, all at once or none",
-    http=(Http("POST", "/api/gpu/allocate", status=201),), timeout_s=30.0,
-    errors=("no-capacity", "over-budget", "conflict"),
-    example={"need": {"devices": 1, "milli": 500, "memory_mib": 4096}, "wait_s": 5},
+    "gpu_broker", "allocate", Allocate, Lease, _P, "Lease devices, all at once or none",
+    http=(Http("POST", "/api/gpu/allocate", status=201),), open=True, timeout_s=30.0,
+    errors=("no-capacity", "over-budget", "conflict", "overloaded", "unavailable"),
+    example={"need": {"kind": "cpu", "milli": 500}, "ttl_s": 30},
 )  # fmt: skip
 RENEW = Operation(
-    "gpu_broker", "renew", Renew, LeaseView, Port.RESOURCES, "Extend a lease",
-    http=(Http("POST", "/api/gpu/{id}/renew"),), errors=(*_NONE, "fenced"), example={"id": "lease-1", "token": 1},
+    "gpu_broker", "renew", Renew, Lease, _P, "Extend a lease",
+    http=(Http("POST", "/api/gpu/{id}/renew"),), open=True, errors=(*_NONE, "fenced"),
+    example={"id": "lease-1", "token": 1},
 )  # fmt: skip
 RELEASE = Operation(
-    "gpu_broker", "release", Release, LeaseView, Port.RESOURCES, "Give a lease back",
-    http=(Http("DELETE", "/api/gpu/{id}"),), errors=(*_NONE, "fenced"), example=_ONE,
+    "gpu_broker", "release", Release, Lease, _P, "Give a lease back, or stop waiting for it",
+    http=(Http("DELETE", "/api/gpu/{id}"),), open=True, errors=(*_NONE, "fenced"), example=_ONE,
 )  # fmt: skip
 LEASES = Operation(
-    "gpu_broker", "leases", ListLeases, LeaseList, Port.RESOURCES, "Leases, and requests that wait",
+    "gpu_broker", "leases", ListLeases, Leases, _P, "Leases, and requests that wait",
     http=(Http("GET", "/api/gpu/leases"),), safe=True,
 )  # fmt: skip
 LEASE = Operation(
-    "gpu_broker", "lease", GetLease, LeaseView, Port.RESOURCES, "One lease",
+    "gpu_broker", "lease", GetLease, Lease, _P, "One lease",
     http=(Http("GET", "/api/gpu/leases/{id}"),), safe=True, errors=_NONE, example=_ONE,
 )  # fmt: skip
 
-OPERATIONS: tuple[Operation[Any, Any], ...] = (ALLOCATE, LEASES, LEASE, RENEW, RELEASE)
+OPERATIONS: tuple[Operation[Any, Any], ...] = (ALLOCATE, RENEW, RELEASE, LEASES, LEASE)
+USED = "chimera.used.lease"
 EVENTS: tuple[EventType, ...] = (
-    EventType(LeaseChanged, "chimera.event.gpu_broker.leased", "a lease came into a state"),
+    EventType(LeaseChanged, "chimera.event.gpu_broker.leased", "a lease was granted, given notice, or ended"),
+    EventType(Interval, USED, "a line of the usage ledger"),
 )  # fmt: skip
