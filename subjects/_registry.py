@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import agent, device, event, experiment, gpu_broker, insight, lease, node, optimizer, report, scheduler, trial
+from . import (
+    agent,
+    device,
+    event,
+    experiment,
+    gpu_broker,
+    gpu_node,
+    insight,
+    lease,
+    node,
+    optimizer,
+    report,
+    scheduler,
+    trial,
+)
 from ._message import Message
 from ._operation import EventType, Operation
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
     *agent.OPERATIONS, *trial.OPERATIONS, *node.OPERATIONS, *scheduler.OPERATIONS,
     *optimizer.OPERATIONS, *experiment.OPERATIONS, *insight.OPERATIONS, *report.OPERATIONS,
-    *gpu_broker.OPERATIONS, *device.OPERATIONS, *lease.OPERATIONS,
+    *gpu_broker.OPERATIONS, *device.OPERATIONS, *lease.OPERATIONS, *gpu_node.OPERATIONS,
 )  # fmt: skip
 EVENTS: tuple[EventType, ...] = (
     *event.EVENTS, *experiment.EVENTS, *optimizer.EVENTS, *device.EVENTS, *lease.EVENTS,

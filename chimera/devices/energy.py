@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
-EnergySource = Literal["counter", "integrated", "declared", "none"]
-"""Where joules come from, best first. A sum is as good as its worst part."""
+from subjects.device import EnergySource
 
 _RANK: dict[EnergySource, int] = {"counter": 0, "integrated": 1, "declared": 2, "none": 3}
 LONGEST_GAP_S = 60.0

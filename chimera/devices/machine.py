@@ -21,7 +21,7 @@ class MachineBackend:
     """Reads the machine: what our control groups leave us of it.
 
     Args:
-        node: The machine's name; its device is called ``cpu-<node>``.
+        node: The machine's name; its device is called ``CPU-<node>``.
         clock: For intervals.
         declared_w: Watts to count with where the processor has no energy counter that we may read.
         root: Where ``proc`` and ``sys`` are; another one in tests.
@@ -30,7 +30,7 @@ class MachineBackend:
     def __init__(
         self, node: str, *, clock: Clock, declared_w: float | None = None, root: Path = Path("/")
     ) -> None:  # fmt: skip
-        self.uuid = f"cpu-{node}"
+        self.uuid = f"CPU-{node}"
         self._clock, self._root = clock, root
         self._meter = Meter(declared_w)
         self._busy: tuple[float, float] | None = None

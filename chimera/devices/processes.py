@@ -14,6 +14,7 @@ LEASE_VARIABLE = "CHIMERA_LEASE_ID"
 """Every process of a holder inherits this; it finds those that left their process group."""
 
 _PROC = Path("/proc")
+_MARK = f"{LEASE_VARIABLE}=".encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +30,37 @@ class Group:
     started: int
 
 
-def identify(pid: int) -> Group:
-    """The group that ``pid`` leads, if we may end it.
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A living process: its number, its parent's and its group's, when it began, and the memory it has in RAM."""
+
+    pid: int
+    parent: int
+    group: int
+    started: int
+    resident_mib: int
+    lease: str = ""
+
+
+def identify(pid: int, lease: str) -> Group:
+    """The group that ``pid`` leads, if it was started under the lease: nothing else may be ended for one.
 
     Raises:
         BadMessageError: If there is no such process here, or it does not lead its group.
-        DeniedError: If it is another user's, or our own family.
+        DeniedError: If it does not carry the lease in its environment.
     """
     try:
-        leads, owner = os.getpgid(pid) == pid, _owner(pid)
-    except (ProcessLookupError, FileNotFoundError) as error:
+        leads = os.getpgid(pid) == pid
+    except ProcessLookupError as error:
         raise BadMessageError(
             f"pid: no process {pid} on this node", hint="name a process that this node can see: same PID namespace"
         ) from error
     if not leads:
         raise BadMessageError(f"pid: {pid} does not lead its process group", hint="start it in a group of its own")
-    if pid in {1, os.getpgrp(), *_ancestors(os.getpid())} or (os.geteuid() and owner not in {None, os.geteuid()}):
-        raise DeniedError(f"pid: {pid} is not a holder's process, it will not be ended for a lease")
+    if pid in _own_family() or (_PROC.is_dir() and lease_of(pid) != lease):
+        raise DeniedError(
+            f"pid: {pid} was not started under lease {lease}", hint=f"start it with {LEASE_VARIABLE}={lease}"
+        )
     return Group(pid, _started(pid))
 
 
@@ -60,18 +75,25 @@ def is_alive(group: Group) -> bool:
         return False
     except PermissionError:
         return True
-    return any(row.group == group.id and row.state not in "ZX" for row in _table()) if _PROC.is_dir() else True
+    return any(process.group == group.id for process in _table()) if _PROC.is_dir() else True
+
+
+def census() -> list[Process]:
+    """Every living process here, with the lease that it carries; our own family carries none."""
+    own = _own_family()
+    return [
+        process if process.pid in own or not (lease := lease_of(process.pid)) else _carrying(process, lease)
+        for process in _table()
+    ]
 
 
 def strays(lease: str) -> list[int]:
     """Living processes that carry the lease in their environment, wherever they went; never our own family."""
-    mark, own = f"{LEASE_VARIABLE}={lease}".encode(), {os.getpid(), *_ancestors(os.getpid())}
-    rows = (row for row in _table() if row.state not in "ZX" and row.pid not in own)
-    return [row.pid for row in rows if mark in _environment(row.pid)]
+    return [process.pid for process in census() if process.lease == lease]
 
 
-def end(group: Group | None, lease: str, number: signal.Signals) -> list[int]:
-    """Send a signal to all processes of a holder; gives the strays that were found outside of the group."""
+def end(group: Group | None, lease: str, number: signal.Signals) -> None:
+    """Send a signal to all processes of a holder: to its group, and to what carries its lease elsewhere."""
     outside = strays(lease)
     if group is not None and is_alive(group):
         with suppress(ProcessLookupError, PermissionError):
@@ -79,55 +101,53 @@ def end(group: Group | None, lease: str, number: signal.Signals) -> list[int]:
     for pid in outside:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
-    return outside
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    pid: int
-    state: str
-    parent: int
-    group: int
-    started: int
+def lease_of(pid: int) -> str:
+    """The lease that a process was started with; empty = none, or not ours to know."""
+    try:
+        variables = (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    return next((row[len(_MARK) :].decode(errors="replace") for row in variables if row.startswith(_MARK)), "")
 
 
-def _table() -> list[_Row]:
+def _carrying(process: Process, lease: str) -> Process:
+    return Process(
+        process.pid, process.parent, process.group, process.started, process.resident_mib, lease
+    )  # fmt: skip
+
+
+def _table() -> list[Process]:
     try:
         numbers = [int(entry) for entry in os.listdir(_PROC) if entry.isdigit()]  # noqa: PTH208 - one call, no objects
     except OSError:
         return []
-    return [row for pid in numbers if (row := _row(pid)) is not None]
+    return [process for pid in numbers if (process := _process(pid)) is not None]
 
 
-def _row(pid: int) -> _Row | None:
-    """One process. Its name stands in brackets and may hold anything, so what is read begins after the last one."""
+def _process(pid: int) -> Process | None:
+    """A living process. Its name stands in brackets and may hold anything: what is read begins after the last one."""
     try:
         text = (_PROC / str(pid) / "stat").read_text(errors="replace")
         words = text.rpartition(")")[2].split()
-        return _Row(pid, words[0], int(words[1]), int(words[2]), int(words[19]))
+        resident_mib = int(words[21]) * os.sysconf("SC_PAGE_SIZE") >> 20
+        if words[0] in "ZX":
+            return None
+        return Process(pid, int(words[1]), int(words[2]), int(words[19]), resident_mib)
     except (OSError, IndexError, ValueError):
         return None
 
 
 def _started(pid: int) -> int:
-    row = _row(pid)
-    return row.started if row else 0
+    process = _process(pid)
+    return process.started if process else 0
 
 
-def _ancestors(pid: int) -> list[int]:
-    found: list[int] = []
-    while pid > 1 and (row := _row(pid)) is not None:
-        pid = row.parent
-        found.append(pid)
+def _own_family() -> set[int]:
+    """Ourselves and those who started us."""
+    pid, found = os.getpid(), {1, os.getpid()}
+    while pid > 1 and (process := _process(pid)) is not None:
+        pid = process.parent
+        found.add(pid)
     return found
-
-
-def _owner(pid: int) -> int | None:
-    return (_PROC / str(pid)).stat().st_uid if _PROC.is_dir() else None
-
-
-def _environment(pid: int) -> list[bytes]:
-    try:
-        return (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
-    except OSError:
-        return []

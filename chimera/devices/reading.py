@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
-from .energy import EnergySource
-
-Kind = Literal["gpu", "cpu"]
+from subjects.device import EnergySource, Kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from chimera.devices.processes import LEASE_VARIABLE, Group, end, identify, is_alive, strays
+from chimera.devices.processes import LEASE_VARIABLE, Group, census, end, identify, is_alive, strays
 from chimera.errors import BadMessageError, DeniedError
 from tests.support.waiting import until
 
@@ -54,7 +54,7 @@ def line(child: subprocess.Popen[bytes]) -> str:
 async def test_a_group_is_alive_until_it_ended(start: Start):
     """A process that ended is gone at once, also while its parent has not collected it."""
     child = start(SLEEP)
-    group = identify(child.pid)
+    group = identify(child.pid, "L1")
     assert is_alive(group)
     end(group, "L1", signal.SIGTERM)
     await until(lambda: not is_alive(group))
@@ -63,7 +63,7 @@ async def test_a_group_is_alive_until_it_ended(start: Start):
 async def test_a_reused_number_is_somebody_else(start: Start):
     """A group whose leader began at another time is not the one that was meant, and is not signalled."""
     child = start(SLEEP)
-    found = identify(child.pid)
+    found = identify(child.pid, "L1")
     other = Group(found.id, found.started + 1)
     assert not is_alive(other)
     end(other, "another-lease", signal.SIGKILL)
@@ -74,7 +74,7 @@ async def test_a_holder_that_ignores_term_is_killed(start: Start):
     """TERM is ignored, KILL is not."""
     child = start(DEAF)
     line(child)
-    group = identify(child.pid)
+    group = identify(child.pid, "L1")
     end(group, "L1", signal.SIGTERM)
     assert is_alive(group)
     end(group, "L1", signal.SIGKILL)
@@ -87,7 +87,7 @@ async def test_what_left_the_group_is_found_by_its_lease(start: Start):
     runaway = int(line(child))
     child.wait()
     assert strays("L-stray") == [runaway]
-    assert end(None, "L-stray", signal.SIGKILL) == [runaway]
+    end(None, "L-stray", signal.SIGKILL)
     await until(lambda: strays("L-stray") == [])
 
 
@@ -95,18 +95,34 @@ async def test_only_group_leaders_can_be_holders(start: Start):
     """A process inside of another group can't be named: ending its group would end others."""
     child = start(SLEEP, group=False)
     with pytest.raises(BadMessageError, match="does not lead"):
-        identify(child.pid)
+        identify(child.pid, "L1")
+
+
+async def test_only_what_was_started_under_the_lease_can_be_its_holder(start: Start):
+    """Nobody can have somebody else's process ended by naming it as the holder of a lease."""
+    child = start(SLEEP, lease="another")
+    with pytest.raises(DeniedError, match="not started under lease L1"):
+        identify(child.pid, "L1")
 
 
 async def test_our_own_family_is_never_ended():
-    """Neither ourselves nor who started us can be made the holder of a lease."""
-    leaders = [pid for pid in (1, os.getpgrp()) if os.getpgid(pid) == pid]
-    for pid in leaders:
-        with pytest.raises((DeniedError, BadMessageError)):
-            identify(pid)
+    """A node does not take itself or who started it for a holder."""
+    assert os.getpid() not in [process.pid for process in census() if process.lease]
+    if os.getpgrp() == os.getpid():
+        with pytest.raises(DeniedError):
+            identify(os.getpid(), "L1")
+
+
+async def test_the_census_tells_who_uses_what(start: Start):
+    """A holder's process is listed with its lease, its group and its memory."""
+    child = start(DEAF, lease="L-census")
+    line(child)
+    (found,) = [process for process in census() if process.lease == "L-census"]
+    assert (found.pid, found.group) == (child.pid, child.pid)
+    assert found.resident_mib >= 1
 
 
 async def test_a_process_that_is_not_here_is_refused():
     """What this node can't see it can't end."""
     with pytest.raises(BadMessageError, match="no process"):
-        identify(2**22 - 1)
+        identify(2**22 - 1, "L1")

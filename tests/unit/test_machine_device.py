@@ -23,7 +23,7 @@ def write(root: Path, files: dict[str, str]) -> None:
 async def test_its_own_machine():
     """This machine has processors, memory, and a name that does not change."""
     (reading,) = await MachineBackend("box", clock=ManualClock()).read()
-    assert (reading.uuid, reading.kind, reading.trouble) == ("cpu-box", "cpu", "")
+    assert (reading.uuid, reading.kind, reading.trouble) == ("CPU-box", "cpu", "")
     assert reading.milli >= 100
 
 
