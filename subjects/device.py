@@ -38,8 +38,9 @@ class Told(Reply, frozen=True, kw_only=True):
         parent: The GPU that this MIG instance is a part of.
         energy_j: Used since the node began to look.
         token: The highest fencing token that the node has accepted for it.
-        held: Leases of which processes or memory are still there. An ended lease's share is lent again only when it is
-            not in here.
+        seen: The version of its record that this was told after.
+        held: Leases of which processes or memory are still there. The share of a lease that ended in version ``seen``
+            or before is lent again when it is not in here.
     """
 
     id: DeviceId
@@ -60,6 +61,7 @@ class Told(Reply, frozen=True, kw_only=True):
     trouble: str = ""
     parent: str = ""
     token: Count = 0
+    seen: Count = 0
     held: list[str] = []
 
 
