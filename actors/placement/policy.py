@@ -16,8 +16,8 @@ from .shape import WHOLE, Shape
 
 PolicyName = Literal["default", "fgd", "best-fit", "spread"]
 
-TIGHTNESS = 25.0
-"""What a free machine (its processors, or its devices) counts for beside the gradient, in milli-shares.
+LEAN_CPU, LEAN_DEVICES = 50.0, 80.0
+"""What a free machine's processors, and its devices, count for beside the gradient, in milli-shares.
 
 The gradient alone fills machines evenly where processors are what runs out, and then places less than best fit does;
 weighed much higher, best fit spoils the gradient. (Chosen on the openb trace and on mixes drawn from it.)
@@ -92,7 +92,7 @@ class Placer:
         if self._gradient is None or self.policy == "best-fit":
             return self._on(int(nodes[np.argmin(self._left(nodes, shape))]), shape, -1)
         scores = self._gradient.scores(shape, nodes)
-        gain = scores.fall[nodes] - TIGHTNESS * self._left(nodes, shape)
+        gain = scores.fall[nodes] - self._left(nodes, shape, LEAN_CPU, LEAN_DEVICES)
         node = int(nodes[np.argmax(np.round(gain, _DIGITS))])
         return self._on(node, shape, int(scores.device[node]))
 
@@ -109,10 +109,10 @@ class Placer:
                 self._learned_at = self.learner.requests
                 self.use(mix)
 
-    def _left(self, nodes: Ints, shape: Shape) -> Floats:
-        """What would be left, processors and devices counting the same (largest node = 1)."""
-        cpu = (self.cluster.cpu[nodes] - shape.cpu_milli) / self._most[0]
-        return cpu + (self.cluster.idle[nodes] - shape.total_milli) / self._most[1]
+    def _left(self, nodes: Ints, shape: Shape, cpu: float = 1.0, devices: float = 1.0) -> Floats:
+        """What would be left, weighed; the largest node has 1 of each."""
+        left = (self.cluster.cpu[nodes] - shape.cpu_milli) * (cpu / self._most[0])
+        return left + (self.cluster.idle[nodes] - shape.total_milli) * (devices / self._most[1])
 
     def _on(self, node: int, shape: Shape, device: int) -> Place:
         """The devices of a node: the one that was scored, else those with least left, so that whole ones stay whole."""
