@@ -60,7 +60,7 @@ def test_the_default_policy_leaves_less_in_scraps_than_spreading(tmp_path: Path)
     """The order of policies on a made-up trace is what they are for."""
     write_trace(tmp_path, nodes=120, tasks=1200)
     rows = {row.policy: row for row in study(tmp_path, policies=["default", "spread"], seeds=2).policies}
-    assert rows["default"].allocated > rows["spread"].allocated + 3.0
+    assert rows["default"].allocated > rows["spread"].allocated + 2.0
     assert rows["default"].fragmented < rows["spread"].fragmented
 
 
