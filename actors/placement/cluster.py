@@ -112,6 +112,30 @@ class Cluster:
         self.usable[node, device] = usable
         self._changed(node)
 
+    def tell(self, node: int, *, cpu_milli: int, memory_mib: int, devices: Sequence[tuple[int, int, bool]]) -> None:
+        """Say what a node has left, for whoever keeps the books elsewhere.
+
+        Args:
+            node: Its index.
+            cpu_milli: Processors left; below 0 counts as 0, as everything here.
+            memory_mib: Main memory left.
+            devices: For each of its devices, in order: milli-shares left, memory left in MiB, whether it may be used.
+
+        Raises:
+            BadMessageError: If there are not as many as the node has.
+        """
+        if len(devices) != self._count[node]:
+            raise BadMessageError(f"{self.nodes[node].name} has {self._count[node]} devices, not {len(devices)}")
+        self.cpu[node], self.memory[node] = max(0, cpu_milli), max(0, memory_mib)
+        if devices:
+            here = slice(0, len(devices))
+            before = int(self.milli[node, here].sum())
+            self.milli[node, here] = [max(0, milli) for milli, _, _ in devices]
+            self.device_memory[node, here] = [max(0, memory) for _, memory, _ in devices]
+            self.usable[node, here] = [usable for _, _, usable in devices]
+            self.used_milli += before - int(self.milli[node, here].sum())
+        self._changed(node)
+
     def _change(self, place: Place, shape: Shape, sign: int) -> None:
         node, devices = place.node, list(place.devices)
         self.cpu[node] += sign * shape.cpu_milli

@@ -64,11 +64,21 @@ class Placer:
     def place(self, shape: Shape) -> Place | None:
         """Take the best place for a shape; ``None`` if nothing fits."""
         if self.policy == "default":
-            self._learn(shape)
+            self.learn(shape)
         place = self.choose(shape)
         if place is not None:
             self.cluster.take(place, shape)
         return place
+
+    def learn(self, shape: Shape) -> None:
+        """Count a request; the mix of ``default`` follows. ``place`` does it by itself, ``choose`` does not."""
+        self.learner.add(shape)
+        # often while the mix is young, seldom when it hardly changes any more
+        if self.learner.requests > self._learned_at * (1.0 + _RELEARN_GROWTH):
+            mix = self.learner.mix()
+            if mix.shares:
+                self._learned_at = self.learner.requests
+                self.use(mix)
 
     def place_gang(self, shapes: Sequence[Shape]) -> list[Place] | None:
         """Places for all of them, or none at all; a piece may share a node with another."""
@@ -99,15 +109,6 @@ class Placer:
     def fragmentation(self) -> float:
         """Idle compute that typical work can't use, in milli-shares of the whole cluster; 0 while no mix is known."""
         return 0.0 if self._gradient is None else self._gradient.fragmentation()
-
-    def _learn(self, shape: Shape) -> None:
-        self.learner.add(shape)
-        # often while the mix is young, seldom when it hardly changes any more
-        if self.learner.requests > self._learned_at * (1.0 + _RELEARN_GROWTH):
-            mix = self.learner.mix()
-            if mix.shares:
-                self._learned_at = self.learner.requests
-                self.use(mix)
 
     def _left(self, nodes: Ints, shape: Shape, cpu: float = 1.0, devices: float = 1.0) -> Floats:
         """What would be left, weighed; the largest node has 1 of each."""
