@@ -42,6 +42,11 @@ class Fence:
         clock: For people's times.
         boot: Seconds since boot, for intervals: suspension counts.
         grace_s: From asking a holder to end to killing it.
+        records: Per device, as it was seen last.
+        holders: Who is let in, or not yet gone.
+        readings: Per device, as it was read last.
+        surveyed: Devices whose record was there when the processes were looked through: before, an earlier life's
+            holders may be unknown, and nothing may be said of who is gone.
     """
 
     node: str
@@ -52,6 +57,7 @@ class Fence:
     records: dict[str, Record] = field(default_factory=dict[str, Record])
     holders: dict[str, Holder] = field(default_factory=dict[str, Holder])
     readings: dict[str, Reading] = field(default_factory=dict[str, Reading])
+    surveyed: set[str] = field(default_factory=set[str])
     tokens: TokenFile = field(init=False)
     _sight: Sight = field(init=False, default_factory=Sight)
     _seen: dict[tuple[str, str], _Seen] = field(init=False, default_factory=dict[tuple[str, str], _Seen])
@@ -153,6 +159,7 @@ class Fence:
     def adopt(self, census: Iterable[Process]) -> None:
         """Find holders that an earlier life of this node let in: processes with a lease that the records know."""
         rows = list(census)
+        self.surveyed = set(self.records)
         self._sight = Sight({row.pid for row in rows}, os.getpid())
         for lease in {row.lease for row in rows if row.lease} - set(self.holders):
             grants = {record.id: grant for record in self.records.values() if (grant := record.find(lease)) is not None}
@@ -195,6 +202,10 @@ class Fence:
         return remains(reading, others, self._sight, pids=holder.pids, before_mib=before)
 
     # -- telling -------------------------------------------------------------------------------------------------------
+
+    def seen(self, device: str) -> int:
+        """The version of its record after which ``held`` is true; 0 = nothing can be said of it yet."""
+        return self.records[device].version if device in self.surveyed else 0
 
     def held(self, device: str) -> list[str]:
         """Leases whose processes or memory are still on a device."""

@@ -83,6 +83,8 @@ class Rounds:
 
     async def step(self) -> None:
         """End who must go, let go of who is gone, and report."""
+        if set(self.fence.records) - self.fence.surveyed:
+            await self.read()
         for holder in self.fence.begin_ends():
             self.report("gpu-utilization", f"lease {holder.lease} is ended: {holder.reason}", lease=holder.lease)
         for holder in list(self.fence.holders.values()):
@@ -106,7 +108,6 @@ class Rounds:
 
     def _told(self, reading: Reading) -> Told:
         fence, uuid = self.fence, reading.uuid
-        record = fence.records.get(uuid)
         return Told(
             id=uuid, kind=reading.kind, model=reading.model, capability=reading.capability, milli=reading.milli,
             memory_mib=max(0, (reading.memory_mib or 0) - (reading.memory_reserved_mib or 0)),
@@ -114,7 +115,7 @@ class Rounds:
             temperature_c=reading.temperature_c, power_w=reading.power_w, power_limit_w=reading.power_limit_w,
             energy_j=reading.energy_j, energy_source=reading.energy_source, ecc_errors=reading.ecc_errors,
             trouble=reading.trouble, parent=reading.parent, token=fence.tokens.highest(uuid),
-            seen=record.version if record is not None else 0, held=fence.held(uuid),
+            seen=fence.seen(uuid), held=fence.held(uuid),
         )  # fmt: skip
 
     async def _wait(self) -> None:

@@ -110,27 +110,37 @@ class LeasedRun:
     async def _allocate(self, wait_s: float) -> None:
         import anyio
 
-        from chimera.devices.tenure import Tenure, boot_time
+        from chimera.devices.tenure import boot_time
 
-        sent = boot_time()
-        until = sent + wait_s
         async with anyio.create_task_group() as tasks:
             if wait_s:
                 tasks.start_soon(self._show_position)
-            while True:
-                sent = boot_time()
-                try:
-                    self._lease = await self._ask_for_it(max(0.0, min(until - sent, _WAIT_EACH_S)))
-                    break
-                except ChimeraError as error:
-                    if not _worth_waiting(error) or boot_time() >= until:
-                        raise
-                await anyio.sleep(_TRY_S)
+            refused = await self._try_until(boot_time() + wait_s)
             tasks.cancel_scope.cancel()
-        self._tenure = Tenure(float(self._lease["ttl_s"]), sent)
-        if boot_time() >= self._tenure.renew_at:  # most of its first term went by while we waited
-            await self._renew(self._tenure)
+        if refused is not None:
+            raise refused
+        tenure = self._need_tenure()
+        if boot_time() >= tenure.renew_at:  # most of its first term went by while we waited
+            await self._renew(tenure)
         note(f"lease {self._id}: {', '.join(grant['device'] for grant in self._lease['grants'])}")
+
+    async def _try_until(self, until: float) -> ChimeraError | None:
+        """Ask again and again, with the same id, which keeps its place; what stands in the way at the end."""
+        import anyio
+
+        from chimera.devices.tenure import Tenure, boot_time
+
+        while True:
+            sent = boot_time()
+            try:
+                self._lease = await self._ask_for_it(max(0.0, min(until - sent, _WAIT_EACH_S)))
+            except ChimeraError as error:
+                if not _worth_waiting(error) or boot_time() >= until:
+                    return error
+                await anyio.sleep(_TRY_S)
+            else:
+                self._tenure = Tenure(float(self._lease["ttl_s"]), sent)
+                return None
 
     async def _ask_for_it(self, wait_s: float) -> dict[str, Any]:
         from subjects.lease import ALLOCATE
