@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from chimera.errors import DeniedError, FencedError, NoLeaseError
 from subjects.gpu_node import Stop
 from tests.support.fake_nvml import Machine, machine
-from tests.support.fence_world import DEAF, GPU, OTHER, fence, fence_world, start_holder
+from tests.support.fence_world import GPU, OTHER, fence, fence_world, start_holder
 from tests.support.processes import is_alive
 
 __all__ = ["machine"]
@@ -26,8 +26,8 @@ def start() -> Iterator[Start]:
     """Starts holders; all of them are ended at the end."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def begin(lease: str, program: str = DEAF) -> subprocess.Popen[bytes]:
-        started.append(start_holder(lease, program))
+    def begin(lease: str) -> subprocess.Popen[bytes]:
+        started.append(start_holder(lease))
         return started[-1]
 
     yield begin

@@ -40,14 +40,13 @@ INTERVAL_S, GRACE_S = 0.2, 0.3
 class FenceWorld:
     """What a test sees and does."""
 
-    def __init__(self, bus: MemoryBus, machine: Machine, events: EventRecorder) -> None:
-        self.bus, self.machine, self.events = bus, machine, events
+    def __init__(self, bus: MemoryBus, events: EventRecorder) -> None:
+        self.bus, self.events = bus, events
         self.clock = SystemClock()
         self.records: dict[str, Record] = {}
         self.told: dict[str, Told] = {}
         self.reports = 0
         self.system: Any = None
-        self.listens = True
 
     def take(self, delivery: Delivery) -> None:
         """A report of the node."""
@@ -118,29 +117,40 @@ class FenceWorld:
         await self.until(lambda: not self.records[device].grants)
 
 
+Backends = Callable[[str], list[DeviceBackend]]
+
+
 @asynccontextmanager
 async def fence_world(machine: Machine, folder: Path, *, gpus: tuple[str, ...] = (GPU,)) -> AsyncGenerator[FenceWorld]:
-    """A node without its fence yet, and its stream of records."""
-    events = EventRecorder()
+    """A node with these GPUs in a fake NVML."""
+    for uuid in gpus:
+        machine.gpu(uuid, name="A100", total=40_000, used=0, reserved=0, procs="")
+    async with any_world(folder, faked) as world:
+        await world.until(lambda: all(uuid in world.records for uuid in gpus))
+        yield world
+
+
+@asynccontextmanager
+async def any_world(folder: Path, backends: Backends) -> AsyncGenerator[FenceWorld]:
+    """A node with whatever devices, its fence, and the stream of their records."""
     async with MemoryBus(MemoryHub(), name=NODE) as bus:
         await bus.declare(device_spec())
-        world = FenceWorld(bus, machine, events)
+        world = FenceWorld(bus, EventRecorder())
         await bus.subscribe(NODE_REPORTED, world.take)
-        for uuid in gpus:
-            machine.gpu(uuid, name="A100", total=40_000, used=0, reserved=0, procs="")
-        async with fence(world, folder):
-            await world.until(lambda: all(uuid in world.records for uuid in gpus))
+        async with fence(world, folder, backends):
             yield world
 
 
+def faked(node: str) -> list[DeviceBackend]:
+    """The fake NVML, and the machine itself."""
+    clock = SystemClock()
+    nvml = NvmlBackend(clock=clock, library=str(library()), deadline_s=0.3)
+    return [nvml, MachineBackend(node, clock=clock)]
+
+
 @asynccontextmanager
-async def fence(world: FenceWorld, folder: Path) -> AsyncGenerator[None]:
+async def fence(world: FenceWorld, folder: Path, backends: Backends = faked) -> AsyncGenerator[None]:
     """The fence's life: one after another may begin in the same folder."""
-
-    def backends(node: str) -> list[DeviceBackend]:
-        nvml = NvmlBackend(clock=world.clock, library=str(library()), deadline_s=0.3)
-        return [nvml, MachineBackend(node, clock=world.clock)]
-
     async with System(world.bus, node=NODE, events=world.events, strict_local=True) as system:
         world.system = system
         await system.spawn(
@@ -149,12 +159,11 @@ async def fence(world: FenceWorld, folder: Path) -> AsyncGenerator[None]:
         yield
 
 
-def start_holder(lease: str, program: str = DEAF) -> subprocess.Popen[bytes]:
-    """A process under a lease, in a group of its own, that has begun."""
-    environment = {**os.environ, LEASE_VARIABLE: lease}
-    child = subprocess.Popen(
-        [sys.executable, "-c", program], process_group=0, env=environment, stdout=subprocess.PIPE
-    )  # fmt: skip
+def start_holder(lease: str, *line: str, **variables: str) -> subprocess.Popen[bytes]:
+    """A process under a lease, in a group of its own, that has said a word: arguments of Python, a deaf one if none."""
+    environment = {**os.environ, LEASE_VARIABLE: lease, **variables}
+    command = [sys.executable, *(line or ("-c", DEAF))]
+    child = subprocess.Popen(command, process_group=0, env=environment, stdout=subprocess.PIPE)
     assert child.stdout is not None
     child.stdout.readline()
     return child
