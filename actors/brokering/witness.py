@@ -8,8 +8,8 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from .changes import gone
-from .record import Grant, Record
+from .changes import end, gone
+from .record import Grant, Record, Refusal
 
 GRAIN_MIB = 64
 """Foreign memory counts in steps of this, rounded up: it flutters, and every change is a write."""
@@ -40,8 +40,8 @@ def witness(record: Record, facts: Facts, now: float) -> Record:
     """The record as the facts make it; the same object if they say nothing new.
 
     A fence that knows a higher token than the record has seen grants that the store forgot: the store was set back.
-    Then what the fence still holds without a grant takes the whole device until it is gone, and tokens go on above the
-    fence's.
+    Then what the fence still holds without a grant takes the whole device until it is gone, tokens go on above the
+    fence's, and what was granted since with a lower one is taken back before it is used.
     """
     foreign = -(-facts.foreign_mib // GRAIN_MIB) * GRAIN_MIB
     told = (
@@ -73,7 +73,12 @@ def _with_forgotten(record: Record, facts: Facts, now: float) -> Record:
         )
         for lease in sorted(unknown)
     )  # fmt: skip
-    return replace(record, grants=(*record.grants, *ghosts)) if ghosts else record
+    record = replace(record, grants=(*record.grants, *ghosts)) if ghosts else record
+    late = [one.lease for one in record.grants if one.token < facts.token and one.lease not in facts.held]
+    for lease in late:
+        result = end(record, lease, "revoked", now, "it was granted by a store that was set back: ask again")
+        record = record if isinstance(result, Refusal) else result
+    return record
 
 
 def _unfenced(record: Record) -> Record:
