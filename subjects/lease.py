@@ -205,6 +205,25 @@ class Interval(Event, frozen=True, kw_only=True):
     end: Literal["released", "expired", "revoked"]
 
 
+class Sampled(Event, frozen=True, kw_only=True):
+    """What was lent at a minute, by kind and model, in whole devices (milli / 1000); stream USAGE, once a minute.
+
+    ``busy`` is the mean utilisation of lent devices that tell it. ``wanted`` is what waiting requests ask for.
+    """
+
+    at: float
+    kind: Kind
+    model: str
+    devices: Count
+    total: float
+    lent: float
+    wanted: float
+    waiting: Count
+    busy: float | None
+    joules: float
+    joules_from: str
+
+
 _P = Port.RESOURCES
 _ONE = {"id": "lease-1"}
 _NONE = ("no-lease",)
@@ -234,8 +253,9 @@ LEASE = Operation(
 )  # fmt: skip
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (ALLOCATE, RENEW, RELEASE, LEASES, LEASE)
-USED = "chimera.used.lease"
+USED, SAMPLED = "chimera.used.lease", "chimera.used.sample"
 EVENTS: tuple[EventType, ...] = (
-    EventType(LeaseChanged, "chimera.event.gpu_broker.leased", "a lease was granted, given notice, or ended"),
+    EventType(LeaseChanged, "chimera.live.gpu_broker.leased", "a lease was granted, given notice, or ended"),
     EventType(Interval, USED, "a line of the usage ledger"),
+    EventType(Sampled, SAMPLED, "what was lent at a minute"),
 )  # fmt: skip

@@ -188,7 +188,7 @@ class Book:
             await self._replace(key, b"", known.seq)
 
     async def _replace(self, key: str, data: bytes, seq: int) -> None:
-        write = self._id()
+        write = self.make_id()
         try:
             stored = await self._bus.append(subject_of(key), data, msg_id=write, expected_last=seq)
         except FencedError:
@@ -196,7 +196,8 @@ class Book:
             return
         self.registry.put(key, unpack(data) if data else None, stored.seq, write)
 
-    def _id(self) -> str:
+    def make_id(self) -> str:
+        """An id for a message of this instance."""
         self._count += 1
         return f"{self._token}.{self._count}"
 
@@ -260,7 +261,7 @@ class Book:
                 return outcomes  # it was stored, and the answer was lost
 
     async def _write(self, keys: list[str], after: dict[str, Record]) -> None:
-        write, seqs = self._id(), {key: self.registry.known[key].seq for key in keys}
+        write, seqs = self.make_id(), {key: self.registry.known[key].seq for key in keys}
         if len(keys) == 1:
             key = keys[0]
             stored = await self._bus.append(

@@ -41,7 +41,8 @@ def witness(record: Record, facts: Facts, now: float) -> Record:
 
     A fence that knows a higher token than the record has seen grants that the store forgot: the store was set back.
     Then what the fence still holds without a grant takes the whole device until it is gone, tokens go on above the
-    fence's, and what was granted since with a lower one is taken back before it is used.
+    fence's, and what was granted since with a lower one is taken back before it is used. Versions go on above what the
+    fence saw, too: its word on who is gone is about the record of another past.
     """
     foreign = -(-facts.foreign_mib // GRAIN_MIB) * GRAIN_MIB
     told = (
@@ -60,7 +61,7 @@ def witness(record: Record, facts: Facts, now: float) -> Record:
             fenced=facts.fenced, token=max(record.token, facts.token), version=record.version + 1,
         )  # fmt: skip
     if facts.token > record.token:
-        fresh = _with_forgotten(fresh, facts, now)
+        return _with_forgotten(replace(fresh, version=max(record.version, facts.seen) + 1), facts, now)
     return gone(fresh, facts.seen, facts.held) if facts.fenced else _unfenced(fresh)
 
 
