@@ -7,7 +7,7 @@ record that knows less than the fence has gone back, and nothing is admitted und
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from chimera.devices.ending import GRACE_S
 from chimera.devices.processes import Process, identify
 from chimera.devices.reading import Reading
 from chimera.devices.tenure import boot_time
-from chimera.errors import FencedError, NoLeaseError
+from chimera.errors import FencedError, NoLeaseError, UnavailableError
 
 from .holders import Holder
 from .memory import Share, Sight, remains, unexplained
@@ -45,6 +45,7 @@ class Fence:
         records: Per device, as it was seen last.
         holders: Who is let in, or not yet gone.
         readings: Per device, as it was read last.
+        read_at: When that reading began, by ``boot``.
         surveyed: Devices whose record was there when the processes were looked through: before, an earlier life's
             holders may be unknown, and nothing may be said of who is gone.
     """
@@ -57,6 +58,7 @@ class Fence:
     records: dict[str, Record] = field(default_factory=dict[str, Record])
     holders: dict[str, Holder] = field(default_factory=dict[str, Holder])
     readings: dict[str, Reading] = field(default_factory=dict[str, Reading])
+    read_at: float = 0.0
     surveyed: set[str] = field(default_factory=set[str])
     tokens: TokenFile = field(init=False)
     _sight: Sight = field(init=False, default_factory=Sight)
@@ -90,6 +92,13 @@ class Fence:
         for key in gone:
             del self._seen[key]
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether there is anything for which the machine's processes must be looked through."""
+        lent = any(record.grants for record in self.records.values())
+        lost = set(self.records) - self.surveyed
+        return bool(lent or lost or self.holders or any(reading.kind == "gpu" for reading in self.readings.values()))
+
     def went_back(self) -> list[str]:
         """Devices whose record knows a lower token than we do."""
         return [device for device, record in self.records.items() if record.token < self.tokens.highest(device)]
@@ -103,6 +112,7 @@ class Fence:
             NoLeaseError: If it has no live grant here.
             FencedError: If its token is older than it must be, or the records went back behind what we accepted.
             DeniedError: If ``pid`` was not started under the lease.
+            UnavailableError: If somebody is still there of whom the records know nothing any more.
         """
         grants = self._grants_of(lease)
         for device, grant in grants.items():
@@ -118,6 +128,8 @@ class Fence:
         }:
             raise NoLeaseError(f"lease {lease} changed while it was admitted")
         if holder is None:
+            for device, grant in grants.items():
+                self._check_room(device, grant)
             holder = self.holders[lease] = Holder(lease, 0, set(grants), self.clock.time(), grace_s=self.grace_s)
             holder.before = {device: self.foreign(device, without=lease) for device in grants}
         holder.token, holder.devices = max(grant.token for grant in grants.values()), set(grants)
@@ -144,6 +156,25 @@ class Fence:
                 hint="the broker brings it forward when this node reports; ask for a new lease then",
             )
 
+    def _check_room(self, device: str, grant: Grant) -> None:
+        """A store that went back may lend again what somebody has: then the next one waits here until he is gone."""
+        record, reading = self.records[device], self.readings.get(device)
+        if reading is None or reading.trouble:
+            why = reading.trouble if reading is not None else "it was not read yet"
+            raise UnavailableError(f"nobody begins to use {device} now: {why}", retry_after_s=1.0)
+        for holder in self.holders.values():
+            if device in holder.devices and holder.lease != grant.lease and record.find(holder.lease) is None:
+                raise UnavailableError(
+                    f"lease {holder.lease}, which the records forgot, is not gone from {device} yet", retry_after_s=1.0
+                )
+        strange = self.foreign(device, without=grant.lease)
+        lent = sum(one.memory_mib for one in record.grants)
+        if strange and strange + lent > (reading.memory_mib or 0) - (reading.memory_reserved_mib or 0):
+            raise UnavailableError(
+                f"{strange} MiB of {device} are in use without a lease, no room for {grant.memory_mib} MiB",
+                retry_after_s=1.0,
+            )
+
     # -- ending --------------------------------------------------------------------------------------------------------
 
     def begin_ends(self) -> list[Holder]:
@@ -156,10 +187,15 @@ class Fence:
                 begun.append(holder)
         return begun
 
-    def adopt(self, census: Iterable[Process]) -> None:
-        """Find holders that an earlier life of this node let in: processes with a lease that the records know."""
+    def adopt(self, census: Iterable[Process], known: Collection[str] | None = None) -> None:
+        """Find holders that an earlier life of this node let in: processes with a lease that the records know.
+
+        Args:
+            census: All processes of the machine.
+            known: Devices whose records were there when it was taken; all that are there now if not given.
+        """
         rows = list(census)
-        self.surveyed = set(self.records)
+        self.surveyed = set(self.records if known is None else known)
         self._sight = Sight({row.pid for row in rows}, os.getpid())
         for lease in {row.lease for row in rows if row.lease} - set(self.holders):
             grants = {record.id: grant for record in self.records.values() if (grant := record.find(lease)) is not None}
@@ -197,6 +233,8 @@ class Fence:
         reading = self.readings.get(device)
         if reading is None or reading.kind == "cpu":
             return ""
+        if holder.gone_at is not None and self.read_at < holder.gone_at:
+            return f"{device} was not read since"
         others = self._shares(device, without=holder.lease)
         before = holder.before.get(device, 0)
         return remains(reading, others, self._sight, pids=holder.pids, before_mib=before)

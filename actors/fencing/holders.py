@@ -24,6 +24,7 @@ class Holder:
         grace_s: From asking its processes to end to killing them.
         ending: Its end under way.
         processes_gone: Its end is over but for its memory.
+        gone_at: Since when, by the fence's clock: what was read before does not tell of its memory.
         pids: Processes of it that were ever seen.
         reason: Why it is being ended, or what it still waits for.
     """
@@ -37,6 +38,7 @@ class Holder:
     grace_s: float = GRACE_S
     ending: Ending | None = None
     processes_gone: bool = False
+    gone_at: float | None = None
     pids: set[int] = field(default_factory=set[int])
     reason: str = ""
 

@@ -9,11 +9,13 @@ import anyio
 import anyio.to_thread
 
 from chimera.clock import Clock
+from chimera.devices.ending import Ending
 from chimera.devices.processes import census
 from chimera.devices.reading import DeviceBackend, Reading
 from subjects.device import NodeReported, Told
 
 from .fence import Fence
+from .holders import Holder
 
 STEP_S = 0.1
 """How often those are looked at who are being ended."""
@@ -27,7 +29,7 @@ UTILIZATION_S = 60.0
 
 @dataclass(slots=True)
 class Rounds:
-    """One loop that does everything in its order, so that a report is true at the moment it is made.
+    """Reads the devices in one loop; ends, lets go and reports in another, so that a report is true when it is made.
 
     Attributes:
         fence: What is known of leases.
@@ -47,14 +49,15 @@ class Rounds:
     interval_s: float = 2.0
     read_at: float = 0.0
     _bell: anyio.Event = field(default_factory=anyio.Event)
+    _hurry: anyio.Event = field(default_factory=anyio.Event)
     _order: list[str] = field(default_factory=list[str])
     _trouble: dict[str, str] = field(default_factory=dict[str, str])
-    _next_read: float = 0.0
+    _backward: set[str] = field(default_factory=set[str])
     _next_words: float = 0.0
     _reading: anyio.Lock = field(default_factory=anyio.Lock)
 
     def ring(self) -> None:
-        """Something happened that brokers should know: the next round is now."""
+        """Something happened that brokers should know: the next report is now."""
         self._bell.set()
 
     @property
@@ -63,40 +66,55 @@ class Rounds:
         return "; ".join(backend.trouble for backend in self.backends if backend.trouble)
 
     async def run(self) -> None:
-        """Rounds, for ever."""
-        while True:
-            if self.clock.monotonic() >= self._next_read:
-                await self.read()
-            await self.step()
-            await self._wait()
+        """Read and report, for ever. Reports do not wait for a device that takes long to answer."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._read_forever)
+            tasks.start_soon(self._report_forever)
 
     async def read(self) -> None:
         """Read all devices; one that does not answer costs its own deadline at most."""
         async with self._reading:
-            self._next_read = self.clock.monotonic() + self.interval_s
+            began = self.fence.boot()
             found = [reading for backend in self.backends for reading in await backend.read()]
             self.fence.readings = {reading.uuid: reading for reading in found}
+            self.fence.read_at = began
             self._order = [reading.uuid for reading in found]
             self.read_at = self.clock.time()
-        self.fence.adopt(await anyio.to_thread.run_sync(census))
+        if self.fence.is_needed:
+            await self._survey()
         self._speak(found)
 
     async def step(self) -> None:
         """End who must go, let go of who is gone, and report."""
         if set(self.fence.records) - self.fence.surveyed:
-            await self.read()
+            await self._survey()
         for holder in self.fence.begin_ends():
             self.report("gpu-utilization", f"lease {holder.lease} is ended: {holder.reason}", lease=holder.lease)
         for holder in list(self.fence.holders.values()):
             if holder.ending is not None and not holder.processes_gone:
-                holder.processes_gone = await anyio.to_thread.run_sync(holder.ending.step, self.fence.boot())
-                if holder.processes_gone:
-                    self._next_read = 0.0  # is its memory back, too?
-        if self._next_read == 0.0:
-            await self.read()
+                await self._end(holder, holder.ending)
         for holder in self.fence.settle():
             self.report("gpu-utilization", f"lease {holder.lease} is gone from here", lease=holder.lease)
-        self.publish(self.told())
+        self._guard()
+        if self.read_at:
+            self.publish(self.told())
+
+    async def _end(self, holder: Holder, ending: Ending) -> None:
+        if await anyio.to_thread.run_sync(ending.step, self.fence.boot()):
+            holder.processes_gone, holder.gone_at = True, self.fence.boot()
+            self._hurry.set()  # is its memory back, too?
+
+    async def _survey(self) -> None:
+        known = set(self.fence.records)  # those that come while we look were not looked for
+        self.fence.adopt(await anyio.to_thread.run_sync(census), known)
+
+    def _guard(self) -> None:
+        """Say it once when a record knows less than we do: somebody restored an old store, or lost a disk."""
+        backward = set(self.fence.went_back())
+        for device in backward - self._backward:
+            word = f"the record of {device} went back behind token {self.fence.tokens.highest(device)}"
+            self.report("store-regressed", word, level="error", device=device)
+        self._backward = backward
 
     def told(self) -> NodeReported:
         """What is true here now."""
@@ -118,20 +136,30 @@ class Rounds:
             seen=fence.seen(uuid), held=fence.held(uuid),
         )  # fmt: skip
 
-    async def _wait(self) -> None:
-        """Until the bell rings, the next step of an ending is due, or the interval is over."""
-        await self.clock.sleep(GAP_S)
-        ending = any(holder.ending is not None and not holder.processes_gone for holder in self.fence.holders.values())
-        patience = STEP_S if ending else max(0.0, self._next_read - self.clock.monotonic())
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._ring_in, patience)
-            await self._bell.wait()
-            tasks.cancel_scope.cancel()
-        self._bell = anyio.Event()
+    async def _read_forever(self) -> None:
+        while True:
+            await self.read()
+            self.ring()
+            await self._wait(self._hurry, self.interval_s)
+            self._hurry = anyio.Event()
 
-    async def _ring_in(self, seconds: float) -> None:
+    async def _report_forever(self) -> None:
+        while True:
+            self._bell = anyio.Event()
+            await self.step()
+            await self.clock.sleep(GAP_S)
+            busy = any(one.ending is not None and not one.processes_gone for one in self.fence.holders.values())
+            await self._wait(self._bell, STEP_S if busy else self.interval_s)
+
+    async def _wait(self, event: anyio.Event, seconds: float) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._set_later, event, seconds)
+            await event.wait()
+            tasks.cancel_scope.cancel()
+
+    async def _set_later(self, event: anyio.Event, seconds: float) -> None:
         await self.clock.sleep(seconds)
-        self._bell.set()
+        event.set()
 
     def _speak(self, found: Sequence[Reading]) -> None:
         """Tell people: at once what fell ill or got well, and now and then how busy the GPUs are."""

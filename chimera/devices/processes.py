@@ -15,6 +15,7 @@ LEASE_VARIABLE = "CHIMERA_LEASE_ID"
 
 _PROC = Path("/proc")
 _MARK = f"{LEASE_VARIABLE}=".encode()
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +107,13 @@ def end(group: Group | None, lease: str, number: signal.Signals) -> None:
 def lease_of(pid: int) -> str:
     """The lease that a process was started with; empty = none, or not ours to know."""
     try:
-        variables = (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+        data = _read(f"/proc/{pid}/environ")
     except OSError:
         return ""
-    return next((row[len(_MARK) :].decode(errors="replace") for row in variables if row.startswith(_MARK)), "")
+    if _MARK not in data:
+        return ""
+    found = (row for row in data.split(b"\0") if row.startswith(_MARK))
+    return next(found, _MARK)[len(_MARK) :].decode(errors="replace")
 
 
 def _carrying(process: Process, lease: str) -> Process:
@@ -129,14 +133,19 @@ def _table() -> list[Process]:
 def _process(pid: int) -> Process | None:
     """A living process. Its name stands in brackets and may hold anything: what is read begins after the last one."""
     try:
-        text = (_PROC / str(pid) / "stat").read_text(errors="replace")
-        words = text.rpartition(")")[2].split()
-        resident_mib = int(words[21]) * os.sysconf("SC_PAGE_SIZE") >> 20
-        if words[0] in "ZX":
+        words = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+        if words[0] in {b"Z", b"X"}:
             return None
+        resident_mib = int(words[21]) * _PAGE >> 20
         return Process(pid, int(words[1]), int(words[2]), int(words[19]), resident_mib)
     except (OSError, IndexError, ValueError):
         return None
+
+
+def _read(path: str) -> bytes:
+    """A file of ``/proc``: hundreds of them in a row, so without objects and buffers around each."""
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - see above
+        return file.read()
 
 
 def _started(pid: int) -> int:

@@ -155,12 +155,15 @@ async def test_foreign_memory_is_told(machine: Machine, tmp_path: Path, start: S
 
 async def test_a_hanging_driver_holds_up_nobody(machine: Machine, tmp_path: Path):
     """While NVML does not return, leases are let in and reports go on, with the GPU in trouble; then it is well."""
-    async with fence_world(machine, tmp_path) as world:
+    async with fence_world(machine, tmp_path, gpus=(GPU, OTHER)) as world:
         token = await world.lend("L1")
+        await world.admit("L1", token)
+        other = await world.lend("L2", OTHER)
         machine.gpu(GPU, hang=1)
         await world.until(lambda: "no answer" in world.told[GPU].trouble)
         with anyio.fail_after(2):
             await world.admit("L1", token)
+            await world.admit("L2", other)
         before = world.reports
         await world.until(lambda: world.reports > before + 2)
         machine.gpu(GPU, hang=None)

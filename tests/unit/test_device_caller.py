@@ -34,8 +34,8 @@ def hang(gate: threading.Event) -> Callable[[], None]:
 async def until_none_hangs(caller: Caller) -> None:
     """Wait for the threads that the gate let go."""
     with anyio.fail_after(10):
-        while caller.hanging:  # noqa: ASYNC110 - a thread ends
-            await anyio.sleep(0.001)
+        while caller.hanging:
+            await anyio.lowlevel.checkpoint()
 
 
 async def test_gives_what_the_call_gave_or_raised():
