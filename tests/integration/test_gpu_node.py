@@ -10,10 +10,12 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
+from chimera.bus.nats import NatsBus
 from chimera.errors import DeniedError, FencedError, NoLeaseError
 from subjects.gpu_node import Stop
 from tests.support.fake_nvml import Machine, machine
-from tests.support.fence_world import GPU, OTHER, fence, fence_world, start_holder
+from tests.support.fence_world import GPU, OTHER, any_world, faked, fence, fence_world, start_holder
+from tests.support.nats_server import NatsServer
 from tests.support.processes import is_alive
 
 __all__ = ["machine"]
@@ -224,3 +226,24 @@ async def test_a_holder_can_be_told_to_end(machine: Machine, tmp_path: Path, sta
         assert not is_alive(child.pid)
         with pytest.raises(NoLeaseError):
             await world.ask(Stop(lease="L1"))
+
+
+async def test_on_a_real_server_that_is_killed_meanwhile(machine: Machine, tmp_path: Path, start: Start):
+    """Records are followed across a kill of the server, and a holder whose lease ended afterwards is gone."""
+    server = NatsServer(tmp_path / "nats")
+    server.start()
+    machine.gpu(GPU, name="A100", total=40_000, used=0, reserved=0, procs="")
+    try:
+        async with any_world(tmp_path / "fence", faked, NatsBus(server.url, name="box")) as world:
+            await world.until(lambda: GPU in world.records)
+            token = await world.lend("L1")
+            child = start("L1")
+            await world.admit("L1", token, child.pid)
+            server.kill()
+            server.start()
+            await world.take_back("L1")
+            await world.free()
+            assert not is_alive(child.pid)
+            assert world.told[GPU].token == token
+    finally:
+        server.kill()

@@ -18,7 +18,7 @@ from actors.brokering.streams import device_spec, subject_of
 from actors.brokering.witness import Facts, witness
 from actors.gpu_node import GpuNode
 from chimera import System
-from chimera.bus.contract import Delivery
+from chimera.bus.contract import Bus, Delivery
 from chimera.bus.memory import MemoryBus, MemoryHub
 from chimera.clock import SystemClock
 from chimera.devices.machine import MachineBackend
@@ -40,7 +40,7 @@ INTERVAL_S, GRACE_S = 0.2, 0.3
 class FenceWorld:
     """What a test sees and does."""
 
-    def __init__(self, bus: MemoryBus, events: EventRecorder) -> None:
+    def __init__(self, bus: Bus, events: EventRecorder) -> None:
         self.bus, self.events = bus, events
         self.clock = SystemClock()
         self.records: dict[str, Record] = {}
@@ -131,9 +131,9 @@ async def fence_world(machine: Machine, folder: Path, *, gpus: tuple[str, ...] =
 
 
 @asynccontextmanager
-async def any_world(folder: Path, backends: Backends) -> AsyncGenerator[FenceWorld]:
-    """A node with whatever devices, its fence, and the stream of their records."""
-    async with MemoryBus(MemoryHub(), name=NODE) as bus:
+async def any_world(folder: Path, backends: Backends, own: Bus | None = None) -> AsyncGenerator[FenceWorld]:
+    """A node with whatever devices, its fence, and the stream of their records; on the in-memory bus, or yours."""
+    async with own or MemoryBus(MemoryHub(), name=NODE) as bus:
         await bus.declare(device_spec())
         world = FenceWorld(bus, EventRecorder())
         await bus.subscribe(NODE_REPORTED, world.take)
