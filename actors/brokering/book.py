@@ -84,6 +84,7 @@ class Book:
         self._waiting = 0
         self.on_rules: Callable[[Stored], None] = lambda _stored: None
         self.read_to = 0
+        self.highest = 0
         self.doubtful: set[str] = set()
         self.conflicts = 0
         self.written = 0
@@ -115,6 +116,7 @@ class Book:
 
     def _take(self, stored: Stored) -> None:
         self.read_to = stored.seq
+        self.highest = max(self.highest, stored.seq)
         if stored.subject == RULES:
             self.on_rules(stored)
             return
@@ -276,6 +278,7 @@ class Book:
 
     def _stored(self, key: str, record: Record, seq: int, write: str) -> None:
         self.written += 1
+        self.highest = max(self.highest, seq)
         if seq >= self.registry.known[key].seq:
             self.registry.put(key, record, seq, write)
         else:

@@ -18,7 +18,7 @@ from .record import Grant
 from .streams import DEVICES
 from .usage import SAMPLE_S, Usage
 
-SWEEP_S, LOOK_S, SHIP_S, IDLE_S = 0.25, 1.0, 0.5, 5.0
+SWEEP_S, LOOK_S, SHIP_S, LEARN_S, IDLE_S = 0.25, 1.0, 0.5, 0.1, 5.0
 MOST_ENDS = 64
 _PUMP_PAUSE_S = 0.01
 _AGAIN_S = 1.0
@@ -54,6 +54,7 @@ class Clockwork:
             group.start_soon(self._every, SWEEP_S, self.sweep)
             group.start_soon(self._every, LOOK_S, self.look)
             group.start_soon(self._every, SHIP_S, self._usage.ship)
+            group.start_soon(self._every, LEARN_S, self._learn)
             group.start_soon(self._every, IDLE_S, self.end_idleness)
             group.start_soon(self._sample)
 
@@ -70,6 +71,9 @@ class Clockwork:
             self._wake = anyio.Event()
             self._queue.pump()
             await self._core.clock.sleep(_PUMP_PAUSE_S)
+
+    async def _learn(self) -> None:
+        self._core.floor.learn()
 
     async def sweep(self) -> None:
         """End what was not renewed, and what notice is over for."""
@@ -114,11 +118,12 @@ class Clockwork:
     async def _look_behind(self) -> None:
         """Has the store been set back? Then what is known of later is not true any more."""
         core = self._core
+        highest = core.book.highest  # as it was before the question: what is written meanwhile is newer than the answer
         last = (await core.bus.stream_state(DEVICES))[1]
-        lost = [key for key, known in core.registry.known.items() if known.seq > last]
-        if lost:
-            self.trouble = f"stream {DEVICES} went back to {last}"
-            core.report("resource-optimization", self.trouble, level="error", devices=len(lost))
+        if highest > last:
+            core.book.highest = last
+            self.trouble = f"stream {DEVICES} went back from {highest} to {last}"
+            core.report("resource-optimization", self.trouble, level="error", last=last, known=highest)
             core.book.doubtful.update(core.registry.known)
             core.book.read_to = min(core.book.read_to, last)
 

@@ -77,16 +77,18 @@ class Desk:
             lease, message.need, message.tenant, message.layer, message.agent, message.priority,
             self._queue.asked_at(lease, core.clock.time()),
         )  # fmt: skip
-        self._refuse_the_impossible(waiter)
+        if never(waiter, core.rules):
+            raise NoCapacityError(f"tenant {waiter.tenant} may never have so much", hint="see: chimera gpu rules")
         for admit in core.admission:
             await admit(message)
-        core.floor.learn(message.need)
         ticket = Ticket(waiter, message, core.clock.monotonic())
         try:
             return await self._wait(ticket, deadline)
         except asyncio.CancelledError:
             self._abandon(ticket)
             raise
+        finally:
+            core.floor.note(message.need)  # what is learned of it helps the next one
 
     def _new_id(self) -> str:
         return f"lease-{self._core.rng.getrandbits(64):016x}"
@@ -104,8 +106,6 @@ class Desk:
 
     def _refuse_the_impossible(self, waiter: Waiter) -> None:
         core, need = self._core, waiter.need
-        if never(waiter, core.rules):
-            raise NoCapacityError(f"tenant {waiter.tenant} may never have so much", hint="see: chimera gpu rules")
         able: dict[str, int] = {}
         for record in core.registry.records():
             if could(need, record):
@@ -129,6 +129,7 @@ class Desk:
             granted = await self.grant(ticket)
             if granted is not None:
                 return granted
+        self._refuse_the_impossible(ticket.waiter)
         queue.add(ticket)
         queue.pump()
         try:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Packing = Literal["pack", "spread"]
 _MOST_TRIES = 8
+_MOST_NOTED = 1_000
 
 
 @dataclass(slots=True)
@@ -57,6 +58,8 @@ class Floor:
     _cluster: Cluster | None = None
     _placer: Placer | None = None
     _stale: set[str] = field(default_factory=set[str])
+    _told: dict[str, tuple[int, int, bool]] = field(default_factory=dict[str, tuple[int, int, bool]])
+    _noted: list[Need] = field(default_factory=list[Need])
     _rebuild: bool = True
     _numpy: bool = field(default_factory=lambda: find_spec("numpy") is not None)
 
@@ -93,9 +96,15 @@ class Floor:
 
     # -- choosing ------------------------------------------------------------------------------------------------------
 
-    def learn(self, need: Need) -> None:
+    def note(self, need: Need) -> None:
         """Count a request: the policy keeps room for what is asked for often."""
-        if self._numpy and need.devices <= 64:  # noqa: PLR2004 - what a shape can hold
+        if self._numpy and len(self._noted) < _MOST_NOTED and need.devices <= 64:  # noqa: PLR2004 - what a shape can hold
+            self._noted.append(need)
+
+    def learn(self) -> None:
+        """Take the requests that were noted into account. It takes a moment now and then: not while somebody waits."""
+        noted, self._noted = self._noted, []
+        for need in noted:
             placer = self._ready()
             shape = self._shape(need) if placer is not None else None
             if placer is not None and shape is not None:
@@ -193,6 +202,8 @@ class Floor:
         if self._rebuild:
             self._build()
         cluster = self._cluster
+        for key in self._stale:
+            self._told.pop(key, None)
         if cluster is not None and self._stale:
             for index in sorted({row for key in self._stale for row in self._row_of.get(key, ())}):
                 self._tell(cluster, index)
@@ -232,14 +243,20 @@ class Floor:
 
     def _tell(self, cluster: Cluster, index: int) -> None:
         row = self._rows[index]
-        cpu = self.registry.record(row.cpu)
-        milli, memory = self._left(cpu) if cpu is not None and self._is_open(cpu) else (0, 0)
-        devices: list[tuple[int, int, bool]] = []
-        for key in row.gpus:
+        milli, memory, usable = self._word(row.cpu)
+        cluster.tell(
+            index, cpu_milli=milli if usable else 0, memory_mib=memory if usable else 0,
+            devices=[self._word(key) for key in row.gpus],
+        )  # fmt: skip
+
+    def _word(self, key: str) -> tuple[int, int, bool]:
+        """What a device has left: compute, memory, and whether it may be lent at all."""
+        word = self._told.get(key)
+        if word is None:
             record = self.registry.record(key)
-            left, mib = self._left(record) if record is not None else (0, 0)
-            devices.append((left, mib, record is not None and self._is_open(record)))
-        cluster.tell(index, cpu_milli=milli, memory_mib=memory, devices=devices)
+            word = (0, 0, False) if record is None else (*self._left(record), self._is_open(record))
+            self._told[key] = word
+        return word
 
     def _left(self, record: Record) -> tuple[int, int]:
         parts = self._held_of(record)
