@@ -7,9 +7,11 @@ compare-and-set; what an instance has in memory is a cache of it, so none leads 
 from __future__ import annotations
 
 import uuid
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import msgspec
 
 from actors.brokering.book import Book
@@ -59,6 +61,8 @@ from subjects.lease import Allocate, GetLease, Lease, Leases, ListLeases, Releas
 if TYPE_CHECKING:
     from chimera.node.parts import Parts
 
+_TELL_PAUSE_S = 0.01
+_MOST_FACTS = 10_000
 LEASED, CHANGED = "chimera.live.gpu_broker.leased", "chimera.event.gpu_broker.device"
 
 
@@ -94,7 +98,8 @@ class GpuBroker(Actor, name="gpu_broker", mailbox=4096, concurrency=1024, layer=
         await core.book.load()
         self._nodes = await self._bus.subscribe(NODE_REPORTED, self._on_report)
         self._figures.show(readings(core, lambda: {(): float(len(self._queue))}))
-        for work in (core.book.follow, self._clockwork.run):
+        core.floor.learn()  # loads the placement, before anybody waits for it
+        for work in (core.book.follow, self._clockwork.run, self._publish):
             self.ctx.spawn(work)
         devices, leases = sum(1 for _ in core.registry.records()), core.registry.live()
         self.ctx.event(
@@ -111,6 +116,8 @@ class GpuBroker(Actor, name="gpu_broker", mailbox=4096, concurrency=1024, layer=
 
     def _make(self) -> None:
         ctx, clock, registry = self.ctx, self.ctx.clock, Registry()
+        self._facts: deque[Any] = deque(maxlen=_MOST_FACTS)
+        self._untold = anyio.Event()
         book = Book(self._bus, clock, registry, ctx.spawn, uuid.uuid4().hex[:12])
         census = Census(book, registry, clock, ctx.spawn, self._tell)
         floor = Floor(registry, census.usable)
@@ -256,12 +263,19 @@ class GpuBroker(Actor, name="gpu_broker", mailbox=4096, concurrency=1024, layer=
         self._clockwork.ring()
 
     def _tell(self, fact: Any) -> None:
-        self.ctx.spawn(self._publish, fact)
+        """The records hold it; the fact is for those who listen. What nobody can send in time is dropped."""
+        self._facts.append(fact)
+        self._untold.set()
 
-    async def _publish(self, fact: Any) -> None:
-        with suppress(ChimeraError):  # the records hold it; the fact is for those who listen
-            subject = CHANGED if isinstance(fact, DeviceChanged) else LEASED
-            await self._bus.publish(subject, encode(fact))
+    async def _publish(self) -> None:
+        while True:
+            await self._untold.wait()
+            self._untold = anyio.Event()
+            while self._facts:
+                fact = self._facts.popleft()
+                with suppress(ChimeraError):
+                    await self._bus.publish(CHANGED if isinstance(fact, DeviceChanged) else LEASED, encode(fact))
+            await self.ctx.clock.sleep(_TELL_PAUSE_S)  # together they cost one write
 
 
 def _fits(lease: Lease, message: ListLeases) -> bool:

@@ -104,6 +104,8 @@ class Floor:
     def learn(self) -> None:
         """Take the requests that were noted into account. It takes a moment now and then: not while somebody waits."""
         noted, self._noted = self._noted, []
+        if self._numpy:
+            self._ready()
         for need in noted:
             placer = self._ready()
             shape = self._shape(need) if placer is not None else None

@@ -29,7 +29,7 @@ class NodeSettings:
 
     name: str = setting("", Text(token=True), "name of this node on the bus; empty = made from the host's name")
     roles: tuple[str, ...] = setting(
-        ("agent", "scheduler", "refinement", "bridge"), Names(ROLES), "what this node hosts"
+        ("agent", "scheduler", "refinement", "resources", "bridge"), Names(ROLES), "what this node hosts"
     )
     data_dir: str = setting(
         "",

@@ -18,7 +18,7 @@ from .conftest import MakeSystem
 
 pytestmark = pytest.mark.slow
 FREE = ("--set", "nats.port=0", "--set", "http.ports.agent=0", "--set", "http.ports.scheduler=0",
-        "--set", "http.ports.refinement=0")  # fmt: skip
+        "--set", "http.ports.refinement=0", "--set", "http.ports.resources=0")  # fmt: skip
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ class RunningSystem:
     def launch(self) -> None:
         """Start the process and wait for nothing."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        free = ("nats.port=0", *(f"http.ports.{role}=0" for role in ("agent", "scheduler", "refinement")))
+        free = ("nats.port=0", *(f"http.ports.{role}=0" for role in ("agent", "scheduler", "refinement", "resources")))
         ports = [part for setting in free for part in ("--set", setting)]
         command = [sys.executable, "-m", "chimera", "run", "--json", "--data-dir", str(self.data), *ports]
         with (self.folder / "stdout").open("wb") as out, (self.folder / "stderr").open("ab") as err:
