@@ -7,7 +7,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-from chimera.errors import BadMessageError, ChimeraError, LayerNotRunningError, UnavailableError
+from chimera.errors import BadMessageError, ChimeraError, DeniedError, LayerNotRunningError, UnavailableError
 
 from .command import Command, Exit
 from .output import complain, note
@@ -112,6 +112,7 @@ class LeasedRun:
 
         from chimera.devices.tenure import boot_time
 
+        refused: ChimeraError | None = None
         async with anyio.create_task_group() as tasks:
             if wait_s:
                 tasks.start_soon(self._show_position)
@@ -204,7 +205,7 @@ class LeasedRun:
 
         tenure = self._need_tenure()
         try:
-            await self._admit(held.pid)
+            await self._name(held)
             while not tenure.is_over(boot_time()):
                 if boot_time() >= tenure.renew_at:
                     await self._renew(tenure)
@@ -213,6 +214,14 @@ class LeasedRun:
         except ChimeraError as error:
             self._lost = error.detail
         scope.cancel()
+
+    async def _name(self, held: HeldCommand) -> None:
+        """Name the command to its node as the lease's holder. A node that can't see it can't end it; that is all."""
+        try:
+            await self._admit(held.pid)
+        except (BadMessageError, DeniedError) as error:
+            if held.is_alive():  # it may just have been quick
+                note(f"the node can't end the command if this process is killed: {error.detail}")
 
     async def _renew(self, tenure: Tenure) -> None:
         """One try.

@@ -13,7 +13,7 @@ import anyio
 import anyio.to_thread
 
 from chimera.devices.ending import Ending
-from chimera.devices.processes import Group, identify
+from chimera.devices.processes import Group, identify, is_alive
 from chimera.devices.tenure import boot_time
 from chimera.errors import BadSettingError
 
@@ -50,6 +50,10 @@ class HeldCommand:
         """Its exit code; 128 and the signal's number if one ended it."""
         code = await anyio.to_thread.run_sync(self._child.wait, abandon_on_cancel=True)
         return code if code >= 0 else 128 - code
+
+    def is_alive(self) -> bool:
+        """Whether any process of its group lives."""
+        return is_alive(self._group)
 
     def signal(self, number: int) -> None:
         """Pass a signal on to its group."""

@@ -15,7 +15,15 @@ import pytest
 from chimera.cli.client import Client
 from chimera.cli.gpu_run import LeasedRun
 from chimera.devices.processes import strays
-from chimera.errors import BadSettingError, ChimeraError, DeadlineError, FencedError, NoCapacityError, NoLeaseError
+from chimera.errors import (
+    BadMessageError,
+    BadSettingError,
+    ChimeraError,
+    DeadlineError,
+    FencedError,
+    NoCapacityError,
+    NoLeaseError,
+)
 from subjects import Operation
 from tests.support.processes import is_alive
 from tests.support.waiting import until
@@ -125,6 +133,16 @@ async def test_a_lease_that_the_fence_refuses_starts_nothing(tmp_path: Path):
         await leased(broker, "touch", str(told)).main(0)
     assert not told.exists()
     assert broker.count("release") == 1
+
+
+async def test_a_command_that_was_too_quick_to_be_named(capsys: pytest.CaptureFixture[str]):
+    """A node that can't see the command any more, or at all, does not make the run a failure."""
+    broker = PlayedBroker()
+    broker.says["admit"] = lambda body: BadMessageError("no process") if body["pid"] else broker.lease()
+    assert await leased(broker, "true").main(0) == 0
+    assert "can't end the command" not in capsys.readouterr().err
+    assert await leased(broker, "sleep", "0.3").main(0) == 0
+    assert "can't end the command" in capsys.readouterr().err
 
 
 async def test_nothing_is_left_when_the_lease_is_given_back():

@@ -74,7 +74,8 @@ async def box(folder: Path, machine: Machine) -> AsyncGenerator[Box]:
             )
             async with NatsBus(server.url, name="cli") as own:
                 made = Box(system, Client(own))
-                await made.until_free()
+                for device in (GPU, f"CPU-{NODE}"):
+                    await made.until_free(device)
                 yield made
     finally:
         server.kill()
