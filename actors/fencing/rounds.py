@@ -52,6 +52,7 @@ class Rounds:
     _hurry: anyio.Event = field(default_factory=anyio.Event)
     _order: list[str] = field(default_factory=list[str])
     _trouble: dict[str, str] = field(default_factory=dict[str, str])
+    _hunted: set[str] = field(default_factory=set[str])
     _backward: set[str] = field(default_factory=set[str])
     _next_words: float = 0.0
     _reading: anyio.Lock = field(default_factory=anyio.Lock)
@@ -88,13 +89,14 @@ class Rounds:
         """End who must go, let go of who is gone, and report."""
         if set(self.fence.records) - self.fence.surveyed:
             await self._survey()
-        for holder in self.fence.begin_ends():
-            self.report("gpu-utilization", f"lease {holder.lease} is ended: {holder.reason}", lease=holder.lease)
+        self.fence.begin_ends()
         for holder in list(self.fence.holders.values()):
             if holder.ending is not None and not holder.processes_gone:
                 await self._end(holder, holder.ending)
         for holder in self.fence.settle():
-            self.report("gpu-utilization", f"lease {holder.lease} is gone from here", lease=holder.lease)
+            if holder.lease in self._hunted:  # of those who went by themselves nobody need hear
+                self._hunted.discard(holder.lease)
+                self.report("gpu-utilization", f"lease {holder.lease} is gone from here", lease=holder.lease)
         self._guard()
         if self.read_at:
             self.publish(self.told())
@@ -103,6 +105,10 @@ class Rounds:
         if await anyio.to_thread.run_sync(ending.step, self.fence.boot()):
             holder.processes_gone, holder.gone_at = True, self.fence.boot()
             self._hurry.set()  # is its memory back, too?
+        elif holder.lease not in self._hunted:
+            self._hunted.add(holder.lease)
+            word = f"processes of lease {holder.lease} are ended: {holder.reason}"
+            self.report("gpu-utilization", word, level="warning", lease=holder.lease)
 
     async def _survey(self) -> None:
         known = set(self.fence.records)  # those that come while we look were not looked for

@@ -99,7 +99,7 @@ class LeasedRun:
 
         try:
             await self._allocate(wait_s)
-            await self._admit(0)
+            await self._enter()
             return await self._run()
         finally:
             with anyio.move_on_after(3.0, shield=True):
@@ -163,6 +163,22 @@ class LeasedRun:
             if place and place != shown:
                 note(place)
                 shown = place
+
+    async def _enter(self) -> None:
+        """Be let in before the command starts; a device that can't be begun with just now gets a moment."""
+        import anyio
+
+        from chimera.devices.tenure import boot_time
+
+        while True:
+            try:
+                await self._admit(0)
+            except UnavailableError:
+                if boot_time() >= self._need_tenure().renew_at:
+                    raise
+                await anyio.sleep(_TRY_S)
+            else:
+                return
 
     async def _admit(self, pid: int) -> None:
         """Show our token at the devices' node, and tell it whom to end if the lease is lost."""

@@ -105,6 +105,10 @@ async def test_the_holder_of_a_lease_that_is_over_is_killed(machine: Machine, tm
         await world.free()
         assert not is_alive(child.pid)
         assert world.told[GPU].held == []
+        words = [fields["message"] for name, fields in world.events.events if name == "gpu-utilization"]
+        assert [word for word in words if "L1" in word] == [
+            "processes of lease L1 are ended: for the test", "lease L1 is gone from here",
+        ]  # fmt: skip
 
 
 async def test_a_lease_that_nobody_renews_is_ended_without_a_word_of_the_store(

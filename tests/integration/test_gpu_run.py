@@ -23,6 +23,7 @@ from chimera.errors import (
     FencedError,
     NoCapacityError,
     NoLeaseError,
+    UnavailableError,
 )
 from subjects import Operation
 from tests.support.processes import is_alive
@@ -143,6 +144,14 @@ async def test_a_command_that_was_too_quick_to_be_named(capsys: pytest.CaptureFi
     assert "can't end the command" not in capsys.readouterr().err
     assert await leased(broker, "sleep", "0.3").main(0) == 0
     assert "can't end the command" in capsys.readouterr().err
+
+
+async def test_a_device_that_can_t_be_begun_with_yet():
+    """A fence that waits for somebody's memory to come back is asked again before the command starts."""
+    broker, refusals = PlayedBroker(), iter([UnavailableError("4000 MiB are in use without a lease")])
+    broker.says["admit"] = lambda _: next(refusals, None) or broker.lease()
+    assert await leased(broker, "true").main(0) == 0
+    assert [body["pid"] for verb, body in broker.asked if verb == "admit"][:2] == [0, 0]
 
 
 async def test_nothing_is_left_when_the_lease_is_given_back():
