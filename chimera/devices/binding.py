@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
+from chimera.errors import flatten
+
 T = TypeVar("T")
 LIBRARY = "libnvidia-ml.so.1"
 _MIB = 1 << 20
@@ -30,7 +32,7 @@ class NvmlError(Exception):
         super().__init__(text)
 
 
-UNINITIALIZED, NOT_SUPPORTED, NO_DRIVER, LOST, NEEDS_RESET = 1, 3, 9, 15, 16
+UNINITIALIZED, NO_DRIVER, LOST, NEEDS_RESET, UNKNOWN = 1, 9, 15, 16, 999
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +227,8 @@ class Nvml:
             return function(*arguments)
         except self._api.NVMLError as error:
             raise NvmlError(int(error.value), f"{error} (NVML {error.value})") from error
+        except (ValueError, TypeError, AttributeError, OSError) as error:  # a driver that answers what nobody can read
+            raise NvmlError(UNKNOWN, f"{flatten(error)} (NVML)") from error
 
 
 def _either(one: Any, other: Any) -> bool | None:

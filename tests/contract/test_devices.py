@@ -234,3 +234,14 @@ async def test_a_divided_gpu(both: Both):
     ]  # fmt: skip
     both.put(replace(divided, ecc_errors=1))
     assert all(reading.trouble for reading in await both.read())
+
+
+async def test_a_name_that_nobody_can_read_is_one_reading_less(machine: Machine):
+    """Bytes that are no text cost that reading, not the device."""
+    machine.gpu("GPU-1", name="X", total=1000, used=0)
+    path = machine.path
+    path.write_bytes(path.read_bytes().replace(b"name=X", b"name=\xff\xfe"))
+    backend = NvmlBackend(clock=ManualClock(), library=str(library()))
+    (reading,) = await backend.read()
+    assert (reading.model, reading.memory_mib, reading.trouble) == ("unknown", 1000, "")
+    await backend.close()

@@ -26,7 +26,7 @@ class Machine:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self.system: Keys = {"init": 0}
         self.gpus: dict[str, Keys] = {}
         self.write()
@@ -49,9 +49,9 @@ class Machine:
     def write(self) -> None:
         """Write the file in one step, so that no call reads half of it."""
         rows = [f"system {_words(self.system)}", *(f"gpu {_words(keys)}" for keys in self.gpus.values())]
-        fresh = self._path.with_suffix(".new")
+        fresh = self.path.with_suffix(".new")
         fresh.write_text("\n".join(rows) + "\n")
-        fresh.replace(self._path)
+        fresh.replace(self.path)
 
 
 def _words(keys: Keys) -> str:
