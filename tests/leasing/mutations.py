@@ -121,19 +121,20 @@ MUTATIONS = {
         lambda: mock.patch.object(changes, "is_due", return_value=False),
     ),
     "old-word": Mutation(
-        "what a fence said before a lease's end counts as said after it", ("overlap", "token"),
+        "what a fence said before a lease's end counts as said after it", ("end",),
         lambda: mock.patch.object(witness, "gone", _early),
+        first=200,
     ),
     "unheard-holders": Mutation(
-        "a share is free although the fence says that its holder is there", ("overlap", "token"),
+        "a share is free although the fence says that its holder is there", ("end",),
         lambda: mock.patch.object(witness, "gone", _heedless),
     ),
     "over-is-fine": Mutation(
-        "the fence lets a lease in that is over", ("overlap", "token", "endless"),
+        "the fence lets a lease in that is over", ("over",),
         lambda: mock.patch.object(Fence, "_grants_of", _unending),
     ),
     "impatient-fence": Mutation(
-        "the fence says that a holder is gone which it has only asked to go", ("overlap", "token", "endless"),
+        "the fence says that a holder is gone which it has only asked to go", ("end", "endless"),
         lambda: mock.patch.object(Fence, "settle", _impatient),
     ),
     "forgetful-fence": Mutation(

@@ -78,8 +78,13 @@ class Overseer:
             is_over = present is None or bool(present.ended)
             if is_over and not one.ended and part not in self.ended:
                 self.blame("ledger", f"{part} ended without a line")
-            if present is None and not one.ended and record.fenced:
-                self.blame("end", f"{part} is free and its holder was not waited for")
+            if present is None and self._is_there(one.lease, record.id):
+                self.blame("end", f"{part} is free and its holder is still there")
+
+    def _is_there(self, lease: str, device: str) -> bool:
+        # memory that outlives its process may be left: a fence that did not see it end tells of it as a stranger's
+        left = any(work.alive and work.lease == lease for work in self.floor.users(device))
+        return left and lease not in {part[0] for part in self.forgotten}
 
     def fell_back(self, before: Mapping[str, Record], after: Mapping[str, Record]) -> None:
         """The store forgot changes: nothing is said of the hours of grants that it touched, all else holds."""
@@ -98,6 +103,8 @@ class Overseer:
         for device, grant in grants.items():
             mine = (grant.token, grant.milli, grant.memory_mib)
             room = self.used.setdefault(device, {})
+            if grant.ended:
+                self.blame("over", f"{device}: {lease} was let in after its end")
             for other, theirs in room.items():
                 clash = grant.milli + theirs[1] > WHOLE
                 if other != lease and theirs[0] > grant.token and clash:

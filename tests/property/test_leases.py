@@ -1,6 +1,7 @@
 """No device is lent twice, whatever fails: a simulated world of brokers, nodes, holders and a store.
 
-The world is ``tests/leasing``. What decides is the project's own code: changes of records, what nodes witness, and the fence.
+The world is ``tests/leasing``. What decides is the project's own code: changes of records, what
+nodes witness, and the fence.
 """
 
 from __future__ import annotations
