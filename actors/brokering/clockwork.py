@@ -18,7 +18,7 @@ from .record import Grant
 from .streams import DEVICES
 from .usage import SAMPLE_S, Usage
 
-SWEEP_S, LOOK_S, SHIP_S, LEARN_S, IDLE_S = 0.25, 1.0, 0.5, 0.1, 5.0
+SWEEP_S, LOOK_S, SHIP_S, LEARN_S, IDLE_S = 0.25, 1.0, 0.5, 0.1, 1.0
 MOST_ENDS = 64
 _PUMP_PAUSE_S = 0.01
 _AGAIN_S = 1.0

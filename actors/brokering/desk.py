@@ -199,11 +199,12 @@ class Desk:
         """The caller went away. One that named the lease may ask again for it; of another nobody knows the name."""
         self._queue.remove(ticket)
         if not ticket.message.id and ticket.parts:
-            self._core.spawn(self._give_up, ticket.waiter.id)
+            self._core.spawn(self._give_up, ticket.waiter.id, [part.key for part in ticket.parts])
 
-    async def _give_up(self, lease: str) -> None:
+    async def _give_up(self, lease: str, keys: list[str]) -> None:
+        """The grant may still be on its way: this comes after it, on the same devices."""
         try:
-            await self.end(lease, "released", "its caller went away")
+            await self.end(lease, "released", "its caller went away", keys=keys)
         except ChimeraError:
             self._core.registry.look_again(lease, self._core.clock.time() + 1.0)
 
@@ -253,10 +254,12 @@ class Desk:
         ended = await self.end(lease, "released")
         return over_view(lease, core.recent.get(lease, "released")) if not ended else _released(view)
 
-    async def end(self, lease: str, how: End, reason: str = "", *, due: bool = False) -> bool:
+    async def end(
+        self, lease: str, how: End, reason: str = "", *, due: bool = False, keys: Sequence[str] = ()
+    ) -> bool:  # fmt: skip
         """End a lease on all its devices at once; false if it was over. With ``due`` only if its time is."""
         core = self._core
-        keys = [record.key for record in core.records_of(lease)]
+        keys = keys or [record.key for record in core.records_of(lease)]
         if not keys:
             return False
 

@@ -132,7 +132,7 @@ class Floor:
                 bad = [at for at, part in zip(place.devices, parts, strict=False) if self._refuses(part)]
                 if not bad:
                     return parts
-                for at in bad:  # its share of the memory is gone: the shape names compute only
+                for at in bad:  # its share of the memory is gone, or its node fell silent since
                     placer.cluster.set_usable(place.node, at, usable=False)
                     closed.append((place.node, at))
             return self._plainly(need)
@@ -290,7 +290,9 @@ class Floor:
 
     def _refuses(self, part: Part) -> bool:
         record = self.registry.record(part.key)
-        return record is None or bool(obstacle(self._less_held(record), part.milli, part.memory_mib))
+        if record is None or not self.usable(record):
+            return True
+        return bool(obstacle(self._less_held(record), part.milli, part.memory_mib))
 
 
 def _rows(node: str, records: Sequence[Record]) -> list[Row]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +19,7 @@ from chimera.errors import NotFoundError, NotRunningError
 from chimera.system import System
 from chimera.wire import decode, encode
 from subjects.device import NODE_REPORTED, NodeReported, Told
+from subjects.gpu_broker import CheckBroker
 from subjects.lease import USED, Allocate, Interval, Lease, Need
 from tests.support.waiting import until
 
@@ -78,9 +79,11 @@ async def join(bus: Bus, name: str, devices: list[Told], **fields: Any) -> Playe
     """A node that has reported, and whose devices have records."""
     node = PlayedNode(bus, name, devices, **fields)
     await node.report()
-    with anyio.fail_after(10):
-        while len(await records(bus, name)) < len(devices):
-            await anyio.sleep(0.01)
+
+    async def there() -> bool:
+        return len(await records(bus, name)) >= len(devices)
+
+    await eventually(there)
     return node
 
 
@@ -116,14 +119,22 @@ async def lease(system: System, need: Need | None = None, timeout_s: float = 20.
 
 async def known(system: System, devices: int) -> None:
     """Wait until the broker knows so many devices."""
-    from subjects.gpu_broker import CheckBroker
 
-    with anyio.fail_after(10):
-        while (await system.ask(CheckBroker())).devices < devices:
+    async def enough() -> bool:
+        return (await system.ask(CheckBroker())).devices >= devices
+
+    await eventually(enough)
+
+
+async def eventually(condition: Callable[[], Awaitable[Any]], timeout_s: float = 15.0) -> Any:
+    """What a condition gives as soon as that is true; fails if it does not become so."""
+    with anyio.fail_after(timeout_s):
+        while not (found := await condition()):  # noqa: ASYNC110 - what is waited for happens elsewhere
             await anyio.sleep(0.01)
+        return found
 
 
 __all__ = [
-    "PlayedNode", "broker", "gpus", "join", "known", "lease", "ledger", "processors", "record", "records", "until",
-    "wipe",
+    "PlayedNode", "broker", "eventually", "gpus", "join", "known", "lease", "ledger", "processors", "record", "records",
+    "until", "wipe",
 ]  # fmt: skip
