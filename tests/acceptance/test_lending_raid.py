@@ -1,4 +1,4 @@
-"""The short form of the raid on the lending: real brokers, nodes, holders and servers, killed and paused for a while."""
+"""The short form of the raid on the lending: brokers, nodes, holders and servers, killed and paused for a while."""
 
 from __future__ import annotations
 

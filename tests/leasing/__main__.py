@@ -1,7 +1,8 @@
-"""``python -m tests.leasing [--seeds N] [--seed N --trace]`` or ``--raid SECONDS [--servers 3] [--seed N]``.
+"""``python -m tests.leasing [--actors] [--seeds N] [--seed N --trace]`` or ``--raid SECONDS [--servers 3] [--seed N]``.
 
-Without ``--raid`` seeds play the simulated world of ``model``; with it, real brokers, nodes and holders on real servers
-are killed and paused for so long. The exit code is 1 if an invariant broke.
+Seeds play the simulated world of ``model``, or with ``--actors`` that of ``drama``, where the actors run as deployed in
+virtual time. A raid kills and pauses real brokers, nodes, holders and servers for so long. The exit code is 1 if an
+invariant broke.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import anyio
 
+from tests.leasing.drama import perform
 from tests.leasing.mutations import MUTATIONS
 from tests.leasing.play import STEPS, play
 from tests.leasing.raid import Raid, Result
@@ -33,22 +35,26 @@ def main() -> int:
 
 def _simulate(options: argparse.Namespace) -> int:
     if options.seed is not None:
-        outcome = play(options.seed, options.steps)
-        print("\n".join([*(outcome.steps if options.trace else ()), *outcome.broken]))
-        return bool(outcome.broken)
-    began, failed, granted, admitted = time.perf_counter(), 0, 0, 0
+        story, broken = _one(options, options.seed)
+        print("\n".join([*(story if options.trace else ()), *broken]))
+        return bool(broken)
+    began, failed, words = time.perf_counter(), 0, " --actors" if options.actors else ""
     for seed in range(options.seeds):
-        outcome = play(seed, options.steps)
-        granted, admitted, failed = (
-            granted + outcome.granted,
-            admitted + outcome.admitted,
-            failed + bool(outcome.broken),
-        )
-        if outcome.broken:
-            print(f"seed {seed}: {outcome.broken[0]}; again: python -m tests.leasing --seed {seed} --trace", flush=True)
-    seconds = time.perf_counter() - began
-    print(f"{options.seeds} seeds, {granted} grants, {admitted} uses in {seconds:.1f} s: {failed} failed")
+        _, broken = _one(options, seed)
+        failed += bool(broken)
+        if broken:
+            print(f"seed {seed}: {broken[0]}; again: python -m tests.leasing{words} --seed {seed} --trace", flush=True)
+    print(f"{options.seeds} seeds in {time.perf_counter() - began:.1f} s: {failed} failed")
     return bool(failed)
+
+
+def _one(options: argparse.Namespace, seed: int) -> tuple[list[str], list[str]]:
+    """A seed's story, and what broke in it."""
+    if options.actors:
+        drama = perform(seed, keep=options.trace)
+        return drama.lines, drama.broken
+    history = play(seed, options.steps)
+    return history.steps, history.broken
 
 
 def _raid(options: argparse.Namespace) -> int:
@@ -85,6 +91,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="leasing", description="Lends devices under faults, and judges.")
     parser.add_argument("--seeds", type=int, default=500, metavar="N", help="simulated histories (500)")
     parser.add_argument("--steps", type=int, default=STEPS, metavar="N", help=f"steps of each ({STEPS})")
+    parser.add_argument("--actors", action="store_true", help="the actors as deployed, in virtual time")
     parser.add_argument("--seed", type=int, metavar="N", help="only this one")
     parser.add_argument("--trace", action="store_true", help="with --seed: show every step")
     parser.add_argument("--raid", type=float, default=0.0, metavar="SECONDS", help="real processes on real servers")

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from actors.brokering.changes import Ask
+from tests.leasing.drama import perform
 from tests.leasing.floor import GPU_MIB, Manners
 from tests.leasing.model import World
 from tests.leasing.mutations import MUTATIONS
 from tests.leasing.play import play
 
-SEEDS = 150
-FOUND_WITHIN = 120
+SEEDS, DRAMAS = 150, 120
+FOUND_WITHIN, SEEN_WITHIN = 120, 80
 
 names = st.integers(0, 5)
 MANNERS = st.builds(
@@ -187,3 +188,25 @@ def test_a_broken_lending_is_found_out(name: str) -> None:
             if any(broken.startswith(mutation.rules) for broken in play(seed).broken):
                 return
     pytest.fail(f"nobody saw that {mutation.what}")
+
+
+@pytest.mark.timeout(300)
+def test_no_invariant_breaks_with_the_actors_as_deployed() -> None:
+    """Brokers and nodes on a bad network in virtual time: nothing is lent twice, everybody gets an answer, all ends."""
+    outcomes = [perform(seed) for seed in range(DRAMAS)]
+    assert [(outcome.seed, outcome.broken) for outcome in outcomes if outcome.broken] == []
+    assert sum(outcome.granted for outcome in outcomes) > 5 * DRAMAS
+    assert sum(outcome.admitted for outcome in outcomes) > 4 * DRAMAS
+
+
+def test_a_drama_is_the_same_again() -> None:
+    """Or no failure could be looked into."""
+    assert perform(3, keep=True).lines == perform(3, keep=True).lines
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", ["no-line", "no-capacity-check", "same-token", "unheard-holders", "impatient-fence"])
+def test_actors_that_are_broken_are_found_out(name: str) -> None:
+    """Defects of the actors' own code break an invariant in the drama, too."""
+    with MUTATIONS[name].apply():
+        assert any(perform(seed).broken for seed in range(SEEN_WITHIN))
