@@ -103,7 +103,7 @@ def readings(core: Core, waiting: Reading) -> dict[str, Reading]:
         "chimera_broker_leases": lambda: {(): float(core.registry.live())},
         "chimera_broker_waiting_requests": waiting,
         "chimera_broker_ill_devices": ill,
-        "chimera_broker_conflicts": lambda: {(): float(core.book.conflicts)},
+        "chimera_broker_conflicts_total": lambda: {(): float(core.book.conflicts)},
         "chimera_device_utilization_ratio": told("utilization"),
         "chimera_device_power_watts": told("power_w"),
         "chimera_device_temperature_celsius": told("temperature_c"),

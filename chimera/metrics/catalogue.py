@@ -123,7 +123,7 @@ CATALOGUE: tuple[Metric, ...] = (
     _gauge("chimera_broker_ill_devices", "Devices in trouble, or of a silent node"),
     _gauge("chimera_broker_leases", "Leases"),
     _gauge("chimera_broker_waiting_requests", "Requests that wait for devices"),
-    _gauge("chimera_broker_conflicts", "Writes that found another broker's, since the start"),
+    _counter("chimera_broker_conflicts_total", "Writes that found another broker's before them"),
     _latency("chimera_broker_grant_duration_seconds", "From the request to the stored grant, waiting included"),
     _counter("chimera_broker_ended_leases_total", "Leases that ended: released, expired or revoked", "how"),
     _counter("chimera_broker_refused_requests_total", "Requests for a lease refused, by the error's code", "code"),
