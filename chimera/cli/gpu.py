@@ -33,6 +33,4 @@ def _run(options: argparse.Namespace) -> int:
     return options.run_verb(options)
 
 
-COMMAND = Command(
-    "gpu", "devices, leases; run under a lease; replay a trace", "chimera gpu status", _arguments, _run
-)
+COMMAND = Command("gpu", "devices, leases; run under a lease; replay a trace", "chimera gpu status", _arguments, _run)
