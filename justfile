@@ -4,6 +4,10 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 uv := `command -v uv || echo .tools/bin/uv`
 py := ".venv/bin/python"
 
+# numpy's own threads cost more than they bring on a machine that has other work
+export OPENBLAS_NUM_THREADS := env("OPENBLAS_NUM_THREADS", "1")
+export OMP_NUM_THREADS := env("OMP_NUM_THREADS", "1")
+
 # list the recipes
 default:
     @just --list --unsorted --justfile {{ justfile() }}

@@ -15,7 +15,7 @@ from actors.execution.batching import BatchPolicy
 from actors.execution.guestlog import GuestLog
 from actors.execution.guests import GuestPool
 from actors.execution.judging import Judge
-from actors.execution.layers import Layer
+from actors.execution.layers import Layered
 from actors.execution.measure import AgentMeter, MetricsMeter, NoMeter
 from actors.execution.outcomes import Outbox
 from actors.execution.projection import AgentProjection, AgentsPart
@@ -27,7 +27,7 @@ from actors.execution.tasks import TaskRunner
 from actors.execution.trials import TrialRunner
 from actors.execution.views import agent_row, layer_health
 from actors.execution.window import AnswerWindow
-from chimera import Actor, handles
+from chimera import handles
 from chimera.bus.contract import Bus, StreamSpec
 from chimera.errors import ChimeraError, DeadlineError
 from chimera.sandbox.contract import Sandbox
@@ -72,7 +72,7 @@ _BEAT_S, _BEAT_JOBS = 3.0, 1000
 _DONE_S = 30.0
 
 
-class Agent(Actor, name="agent", mailbox=1024, concurrency=256, layer="execution"):
+class Agent(Layered, name="agent", mailbox=1024, concurrency=256, layer="execution"):
     """Serves every agent of the book on this node.
 
     Args:
@@ -180,7 +180,7 @@ class Agent(Actor, name="agent", mailbox=1024, concurrency=256, layer="execution
     @handles
     async def check_optimizer(self, _message: CheckOptimizer) -> LayerCheck:
         """A measured round trip to the optimizer."""
-        return await self._optimizer.check(self._patience())
+        return await self.way_to("optimizer").check(self._patience())
 
     @handles
     async def configure_batching(self, message: ConfigureBatching) -> Batching:
@@ -202,11 +202,11 @@ class Agent(Actor, name="agent", mailbox=1024, concurrency=256, layer="execution
         """Ask the optimizer for a proposal, and have the gate try it."""
         self._fleet.find(message.agent)
         patience = min(OPTIMIZE.timeout_s, self.ctx.remaining() or OPTIMIZE.timeout_s)
-        proposal = await self._optimizer.ask("propose", {"agent": message.agent}, patience)
+        proposal = await self.way_to("optimizer").ask("propose", {"agent": message.agent}, patience)
         experiment = experiment_of(message.agent, proposal)
         if experiment is None:
             return Optimized(proposal=proposal, applied=False, reason="the optimizer proposes no change")
-        begun = await self._optimizer.ask("create_experiment", msgspec.to_builtins(experiment), patience)
+        begun = await self.way_to("optimizer").ask("create_experiment", msgspec.to_builtins(experiment), patience)
         variants: list[dict[str, Any]] = begun["variants"]
         reason = f"experiment {begun['id']} tries release {variants[0]['release']} against {begun['incumbent']}"
         return Optimized(proposal=proposal, applied=True, reason=reason)
@@ -268,7 +268,6 @@ class Agent(Actor, name="agent", mailbox=1024, concurrency=256, layer="execution
         )  # fmt: skip
         self._judge = Judge(tasks=self._tasks, book=self._book, fleet=self._fleet, store=self._store, bus=bus,
                             time=clock.time, new_id=lambda: uuid.uuid4().hex)  # fmt: skip
-        self._optimizer = Layer("optimizer", bus, self._now)
 
     async def _beat(self) -> None:
         """Say every few seconds what is worked on: from this loop, which guests in their processes can't block."""

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
+import anyio.to_thread
 
 from actors.gating import records as gating
 from actors.refining.explaining import explain
@@ -17,11 +18,15 @@ from actors.refining.faces import Faces
 from actors.refining.feed import EVENTS, KPI, Feed
 from actors.refining.gatekeeper import Gatekeeper
 from actors.refining.laboratory import Laboratory
+from actors.refining.lessons import model_name
 from actors.refining.loop_log import LOG, MOST_BYTES, Led, LoopLog
 from actors.refining.planner import Planner
 from actors.refining.recorded import Recorder
 from actors.refining.room import Materials, Room
+from actors.refining.surrogates import WHAT, expected_at, surrogate_of
 from actors.refining.tuner import Tuner
+from actors.tuning import Point, Space
+from actors.tuning.proposing import warm_up
 from chimera import handles
 from chimera.bus.contract import Bus
 from chimera.errors import ChimeraError, RestartingError
@@ -65,6 +70,9 @@ R = TypeVar("R")
 DECIDED, TUNED = "chimera.event.optimizer.decided", "chimera.event.optimizer.tuned"
 TAIL = 50_000
 """Outcomes read again at the start, so that there is something to replay."""
+
+WARM_AFTER_S = 5.0
+"""When a leader loads what proposals need: after the start's own work, before anybody is likely to ask for one."""
 
 _RETRY_S = 0.5
 
@@ -244,7 +252,7 @@ class Optimizer(Faces, name="optimizer", mailbox=1024, concurrency=128, layer="r
         self._planner = Planner(self._recorder, self._gate, ctx.ask)
         self._tuner = Tuner(
             log=log, ask=ctx.ask, gate=self._gate, recorder=self._recorder, clock=clock, report=ctx.event,
-            tell=self._tell, spawn=ctx.spawn,
+            tell=self._tell, spawn=ctx.spawn, expects=self._expects,
         )  # fmt: skip
 
     def _apply(self, entry: Any) -> None:
@@ -271,7 +279,12 @@ class Optimizer(Faces, name="optimizer", mailbox=1024, concurrency=128, layer="r
         for trial in running:
             self._laboratory.begin(trial)
         self._tuner.resume()
+        self.ctx.spawn(self._warm)
         self.ctx.event("leader-took", f"epoch {self._led.epoch}: {len(running)} experiments run", epoch=self._led.epoch)
+
+    async def _warm(self) -> None:
+        await self.ctx.clock.sleep(WARM_AFTER_S)
+        await anyio.to_thread.run_sync(warm_up, abandon_on_cancel=True)
 
     def _positions(self) -> tuple[int, int]:
         return self._feed.position[KPI], self._feed.position[EVENTS]
@@ -288,6 +301,23 @@ class Optimizer(Faces, name="optimizer", mailbox=1024, concurrency=128, layer="r
     async def _tell(self, fact: Any, id_: str) -> None:
         with suppress(ChimeraError):  # the log holds it; the fact is for those who listen
             await self._bus.append(TUNED if isinstance(fact, TuneEvent) else DECIDED, encode(fact), msg_id=id_)
+        if isinstance(fact, TuneEvent) and fact.step == "ended" and self._made_of is not None:
+            self.ctx.spawn(self._learn, fact.tune)
+
+    async def _learn(self, tune: str) -> None:
+        """Keep what a tune's trials say of its objective."""
+        fold = self._tuner.book.find(tune)
+        if not fold.rounds:
+            return
+        study, at, unit = fold.round.study, self.ctx.clock.time(), fold.request.metric.name
+        with suppress(ChimeraError):  # the bus is away: the next tune teaches again
+            await self._room.models.learn(
+                model_name(fold.agent, WHAT), lambda: surrogate_of(fold.agent, study, at, unit), f"of auto-tune {tune}"
+            )
+
+    def _expects(self, agent: str, space: Space, point: Point) -> float | None:
+        model = None if self._made_of is None else self._room.models.live(model_name(agent, WHAT))
+        return None if model is None else expected_at(model, space, point)
 
     async def _pass_on(self, message: Request[R], timeout_s: float = 10.0) -> R:
         """Ask the leader.

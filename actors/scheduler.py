@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
 
+from actors.execution.layers import Layered
 from actors.queueing import states
 from actors.queueing.ledger import Ledger
 from actors.queueing.records import Took
@@ -39,7 +40,7 @@ from actors.scheduling.views import (
     stuck_tasks,
     task_view,
 )
-from chimera import Actor, handles
+from chimera import handles
 from chimera.bus.contract import Bus, Delivery
 from chimera.errors import ChimeraError, RestartingError
 from chimera.metrics import Metrics
@@ -87,7 +88,7 @@ R = TypeVar("R")
 _RETRY_S = 0.5
 
 
-class Scheduler(Actor, name="scheduler", mailbox=2048, concurrency=512, layer="scheduling"):
+class Scheduler(Layered, name="scheduler", mailbox=2048, concurrency=512, layer="scheduling"):
     """Keeps tasks and has them done.
 
     Args:

@@ -137,10 +137,16 @@ class Evidence(Reply, frozen=True, kw_only=True):
     test: str
 
 
+FOUND_RATE = 0.05
+"""Share of the metrics named in ``better``, and of those in ``worse``, that are false in expectation at most."""
+
+
 class Variant(Reply, frozen=True, kw_only=True):
     """One candidate of an experiment, with its figures in the present stage.
 
-    ``e_total`` is the e-value for "better" over all stages so far; ``reason`` says why it is out, if it is.
+    ``e_total`` is the e-value for "better" over all stages so far; ``reason`` says why it is out, if it is. ``better``
+    and ``worse`` (by more than its bound) name the metrics of which that is shown, with all of them looked at together,
+    at any moment (e-BH at 5 %, Wang and Ramdas 2022); they decide nothing.
     """
 
     release: int
@@ -150,6 +156,8 @@ class Variant(Reply, frozen=True, kw_only=True):
     guardrails: list[Evidence]
     e_total: float = 1.0
     reason: str = ""
+    better: list[str] = []
+    worse: list[str] = []
 
 
 class Decision(Reply, frozen=True, kw_only=True):
@@ -182,6 +190,7 @@ class Experiment(Reply, frozen=True, kw_only=True):
         plan: How it is tried.
         level: What the primary metric's e-value must reach the inverse of.
         sample_ratio_e: e-value against the intended split of traffic.
+        e_any: e-value for "at least one of the variants is better": their mean, valid though they share messages.
         messages: Messages that count, of all variants.
         harmed: Messages that a candidate answered worse than the live release would have, or failed.
         decisions: Every change of state, oldest first.
@@ -205,6 +214,7 @@ class Experiment(Reply, frozen=True, kw_only=True):
     harmed: Count
     decisions: list[Decision]
     waits_for_approval: bool = False
+    e_any: float = 1.0
     forecast_messages: Count | None = None
     forecast_s: float | None = None
 

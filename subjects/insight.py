@@ -212,15 +212,30 @@ class Change(Reply, frozen=True, kw_only=True):
     applied: bool
 
 
+class Verified(Reply, frozen=True, kw_only=True):
+    """How a change came out that was measured again: it stays, or it went back (``worse``, or too little measured)."""
+
+    at: float
+    changes: list[Change]
+    verdict: Literal["kept", "worse", "unmeasured"]
+    evidence: str
+
+
 class IntegrationOptimized(Reply, frozen=True, kw_only=True):
-    """What was changed between the layers, from which measurements."""
+    """What was changed between the layers, from which measurements.
+
+    A change is on trial first: it is measured again, and goes back by itself unless it holds. ``on_trial`` names what
+    is not changed meanwhile, ``verified`` how the latest ones ended, newest first.
+    """
 
     changes: list[Change]
     monitor: Monitor
+    on_trial: list[str] = []
+    verified: list[Verified] = []
 
 
 class OptimizeIntegration(Request[IntegrationOptimized], frozen=True, kw_only=True):
-    """Set timeouts, breaker and batching from measured round trips. ``apply`` false shows what would be done."""
+    """Set timeouts, breaker and batching from measured round trips, on trial. ``apply`` false shows what would be."""
 
     apply: bool = True
 

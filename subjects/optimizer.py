@@ -163,7 +163,10 @@ class GetStatus(Request[OptimizationStatus], frozen=True, kw_only=True):
 
 
 class Proposal(Reply, frozen=True, kw_only=True):
-    """A genome worth a trial, or an empty one with the reason why there is none."""
+    """A genome worth a trial, or an empty one with the reason why there is none.
+
+    ``expected`` is the objective there (higher is better) by the agent's surrogate model; ``None`` without one.
+    """
 
     agent: str
     genome: Genes
@@ -265,6 +268,34 @@ class RestoreModels(Request[ModelsHealth], frozen=True, kw_only=True):
     version: Annotated[int, Meta(ge=1)] | None = None
 
 
+class StoredModel(Reply, frozen=True, kw_only=True):
+    """One version as it is stored: ``data`` holds its own checksum, and goes back with ``store_model``."""
+
+    name: str
+    version: Count
+    live: bool
+    digest: Digest
+    note: str
+    data: bytes
+
+
+class BackUpModel(Request[StoredModel], frozen=True, kw_only=True):
+    """A version's bytes, verified; without ``version`` the live one's."""
+
+    name: Token
+    version: Annotated[int, Meta(ge=1)] | None = None
+
+
+class StoreModel(Request[ModelsHealth], frozen=True, kw_only=True):
+    """Store a model from a backup as a new version, after verifying its checksum; what is stored already is not again.
+
+    ``live`` also puts it in use.
+    """
+
+    data: Annotated[bytes, Meta(min_length=1, max_length=700_000)]
+    live: bool = False
+
+
 class TrainModels(Request[ModelsHealth], frozen=True, kw_only=True):
     """Train models now from what was ingested; a model that is worse on held-out data is stored but not made live."""
 
@@ -311,6 +342,15 @@ RESTORE_MODELS = Operation(
     "optimizer", "restore_models", RestoreModels, ModelsHealth, Port.REFINEMENT, "Go back to a stored model version",
     http=(Http("POST", "/api/models/restore"),), timeout_s=30.0, errors=("no-model", "corrupt"),
 )  # fmt: skip
+BACK_UP_MODEL = Operation(
+    "optimizer", "back_up_model", BackUpModel, StoredModel, Port.REFINEMENT, "A stored model version, for a backup",
+    http=(Http("GET", "/api/models/{name}"),), safe=True, errors=("no-model", "corrupt"),
+    example={"name": "sentiment-latency"},
+)  # fmt: skip
+STORE_MODEL = Operation(
+    "optimizer", "store_model", StoreModel, ModelsHealth, Port.REFINEMENT, "Store a model version from a backup",
+    http=(Http("POST", "/api/models"),), timeout_s=30.0, errors=("corrupt",), example={"data": "AAAA"},
+)  # fmt: skip
 TRAIN_MODELS = Operation(
     "optimizer", "train_models", TrainModels, ModelsHealth, Port.REFINEMENT, "Train models from what was ingested",
     http=(Http("POST", "/api/models/train"),), timeout_s=60.0, errors=("no-model",),
@@ -349,6 +389,7 @@ STOP_TUNE = Operation(
 )  # fmt: skip
 
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
-    HEALTH, MODELS, RESTORE_MODELS, TRAIN_MODELS, KPI, STATUS, CONFIGURE, PROPOSE, AUTO_TUNE, TUNE, STOP_TUNE,
+    HEALTH, MODELS, RESTORE_MODELS, BACK_UP_MODEL, STORE_MODEL, TRAIN_MODELS, KPI,
+    STATUS, CONFIGURE, PROPOSE, AUTO_TUNE, TUNE, STOP_TUNE,
 )  # fmt: skip
 EVENTS: tuple[EventType, ...] = (EventType(TuneEvent, "chimera.event.optimizer.tuned", "an auto-tune took a step"),)

@@ -36,13 +36,33 @@ class ExperimentLine(Reply, frozen=True, kw_only=True):
     reason: str
 
 
+class LoadForecast(Reply, frozen=True, kw_only=True):
+    """The busiest moment ahead, by the live load forecasters: tasks a second with their interval.
+
+    ``workers`` suffice at the interval's upper end. ``until`` is as far as the ``models`` were tested.
+    """
+
+    at: float
+    until: float
+    per_s: float
+    low_per_s: float
+    high_per_s: float
+    confidence: float
+    workers: Count
+    models: list[str]
+
+
 class CapacityAdvice(Reply, frozen=True, kw_only=True):
-    """Workers by Little's law from the measured arrival rate and mean run; ``because`` shows the figures."""
+    """Workers by Little's law from arrival rate and mean run; ``because`` shows the figures.
+
+    The greater of what the busiest hour took and what the ``forecast`` asks for, if there is one.
+    """
 
     workers_now: Count
     workers_advised: Count
     utilization: float | None
     because: str
+    forecast: LoadForecast | None = None
 
 
 class Report(Reply, frozen=True, kw_only=True):

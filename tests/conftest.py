@@ -1,9 +1,12 @@
-"""What every test gets: the asyncio backend, and an environment without our own variables."""
+"""What every test gets: the asyncio backend, one thread for numpy, and an environment without our own variables."""
 
 import os
 
 import pytest
 
+from chimera.threads import one_thread_each
+
+one_thread_each()
 for _name in [name for name in os.environ if name.startswith("CHIMERA_")]:
     del os.environ[_name]
 

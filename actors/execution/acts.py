@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
+
+import anyio
 
 from chimera.bus.contract import Bus
 from chimera.errors import ChimeraError, ConflictError, NoAgentError
@@ -102,9 +104,18 @@ class Acts:
             ConflictError: If the agent is not as the caller expects.
             FencedError: If somebody else changed the agent meanwhile.
         """
+        return await self._done(await self._rolled_back(message), message.by, message.note)
+
+    async def _rolled_back(self, message: Rollback) -> Change:
+        """Write it on what was seen last, if that is as the caller expects: the book refuses it if it is not so now."""
+        record = self._book.at_hand(message.name) if message.expect_candidate else None
+        if record is not None:
+            with suppress(ConflictError):
+                _expect(record, message)
+                return await self._book.rollback(record)
         record = await self._book.read(message.name)
         _expect(record, message)
-        return await self._done(await self._book.rollback(record), message.by, message.note)
+        return await self._book.rollback(record)
 
     async def retire(self, message: Retire) -> AgentView:
         """Stop serving an agent.
@@ -192,9 +203,10 @@ class Acts:
         """Put a change in force here and make it known. Also after a repeat: the first try may have died halfway."""
         view = change.record.view()
         await self._fleet.apply(change.record)
-        if change.act is not None:
-            await self._tell(change, by, note)
-        await self._projection.save(view)
+        async with anyio.create_task_group() as group:  # neither waits for the other's disk
+            group.start_soon(self._projection.save, view)
+            if change.act is not None:
+                await self._tell(change, by, note)
         return view
 
     async def _tell(self, change: Change, by: str, note: str) -> None:

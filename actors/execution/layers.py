@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from chimera import Actor, handles
 from chimera.bus.contract import Bus, Delivery
 from chimera.errors import (
     BreakerOpenError,
@@ -16,6 +17,7 @@ from chimera.errors import (
 )
 from chimera.wire import decode_any, encode
 from subjects.agent import BreakerState, LayerCheck
+from subjects.layer import CheckLayer
 
 from .answers import breaker_state
 from .breaker import Breaker, BreakerPolicy
@@ -91,3 +93,24 @@ class Layer:
             raise
         self._breaker.record(ticket, self._now(), ok=True)
         return delivery
+
+
+class Layered(Actor):
+    """An actor that stands for a layer: it measures the way to any other one, by name, behind a breaker for each.
+
+    A subclass has ``_bus``, the way to them.
+    """
+
+    _bus: Bus
+
+    @handles(interleave=True)
+    async def check_layer(self, message: CheckLayer) -> LayerCheck:
+        """A measured round trip from here to another layer."""
+        return await self.way_to(message.layer).check(message.timeout_s)
+
+    def way_to(self, layer: str) -> Layer:
+        """The way to a layer, always the same: its breaker remembers."""
+        ways: dict[str, Layer] = self.__dict__.setdefault("_ways", {})
+        if layer not in ways:
+            ways[layer] = Layer(layer, self._bus, self.ctx.clock.monotonic)
+        return ways[layer]

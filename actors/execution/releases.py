@@ -39,6 +39,12 @@ class Record:
         """True unless it is retired."""
         return self.pointers.state == "live"
 
+    @property
+    def named(self) -> set[int]:
+        """Every release that its pointers name."""
+        now = self.pointers
+        return {number for number in (now.live, now.candidate, now.previous) if number is not None}
+
     def release(self, number: int) -> Release:
         """One release.
 
@@ -110,6 +116,13 @@ class ReleaseBook:
         """An agent as last seen."""
         return self._records.get(name)
 
+    def at_hand(self, name: str) -> Record | None:
+        """An agent as last seen, if all that its pointers name was seen too. An act on it may be fenced."""
+        record = self._records.get(name)
+        if record is None or not record.named <= record.releases.keys():
+            return None
+        return record
+
     async def read(self, name: str) -> Record:
         """An agent as it is now, from the book itself, with every release that its pointers name.
 
@@ -123,9 +136,8 @@ class ReleaseBook:
         record = self._records.get(name)
         if record is None:
             raise UnavailableError(f"the book's entry of '{name}' can't be read: {self.unreadable.get(name, '')}")
-        now = record.pointers
-        for number in {now.live, now.candidate, now.previous} - {None}:
-            await self.fetch(record, number or 0)
+        for number in record.named:
+            await self.fetch(record, number)
         return record
 
     async def fetch(self, record: Record, number: int) -> Release:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from subjects.experiment import Decision, Evidence, Experiment, ExperimentState, Metric, Mode, Variant, Verdict
+from actors.inference.combining import e_bh, of_dependent, of_disjoint
+from subjects.experiment import (
+    FOUND_RATE,
+    Decision,
+    Evidence,
+    Experiment,
+    ExperimentState,
+    Metric,
+    Mode,
+    Variant,
+    Verdict,
+)
 
 from .comparing import Compare, Comparison, Ratio
 from .records import Applied, Entered, Entry, Exhausted, Opened, Row, Ruled, Seen
@@ -34,7 +45,7 @@ class _Arm:
     @property
     def better(self) -> float:
         """Evidence of all stages that it is better. ``highest`` is the most it ever was: proven once is proven."""
-        return self.banked * self.primary.evidence().e_better
+        return of_disjoint((self.banked, self.primary.evidence().e_better))
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +325,7 @@ class Trial:
             id=opened.id, agent=opened.agent, state=self.state, incumbent=opened.incumbent, proposer=opened.proposer,
             note=opened.note, started_at=opened.at, ended_at=self.ended_at, plan=self.plan, level=opened.level,
             variants=[self._variant(arm) for arm in self._arms], sample_ratio_e=self._ratio_e(),
+            e_any=of_dependent([arm.better for arm in self._arms]),
             messages=now.messages, harmed=now.harmed, decisions=list(now.decisions),
             waits_for_approval=self.waits_for_approval, forecast_messages=forecast[0], forecast_s=forecast[1],
         )  # fmt: skip
@@ -324,6 +336,7 @@ class Trial:
         return Variant(
             release=arm.release, stage=self.stage if running else "done", share=self._now.share if running else 0.0,
             primary=primary, guardrails=guardrails, e_total=arm.better, reason=arm.out,
+            better=_found([primary, *guardrails], "e_better"), worse=_found([primary, *guardrails], "e_worse"),
         )  # fmt: skip
 
     def _figures(self, arm: _Arm) -> list[Evidence]:
@@ -336,3 +349,9 @@ def _is_harmed(row: Row, metrics: Sequence[Metric]) -> bool:
     return any(
         value is not None and value == bad.get(metric.name) for value, metric in zip(row.tried, metrics, strict=True)
     )
+
+
+def _found(figures: Sequence[Evidence], which: str) -> list[str]:
+    """Names of the metrics that changed, of many looked at together."""
+    e_values = [getattr(figure, which) for figure in figures]
+    return [figures[index].metric for index in e_bh(e_values, FOUND_RATE)]

@@ -1,4 +1,9 @@
-"""Several e-values at once: of disjoint messages, of dependent figures, and of several hypotheses."""
+"""Several e-values at once: of disjoint messages, of dependent figures, and of several hypotheses.
+
+The gate multiplies what an experiment's stages found, takes the mean over candidates that answered the same messages,
+and names the metrics that changed by e-BH. Nothing is combined over edge boxes: the outcomes of all of them are in one
+stream, and the one leader folds them as one sequence of messages, which loses nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ from collections.abc import Sequence
 
 
 def of_disjoint(e_values: Sequence[float]) -> float:
-    """One e-value from independent evidence (other messages, other edge boxes) on the same null: the product."""
+    """One e-value from independent evidence (other messages) on the same null: the product."""
     return math.prod(e_values)
 
 

@@ -3,6 +3,9 @@
 Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas: "Time-uniform central limit theory and asymptotic confidence sequences",
 Ann. Statist. 52 (2024), arXiv 2103.06476, equation 9 and appendix B.2 for rho. The e-value beside it is the same normal
 mixture (mSPRT: Johari et al., Oper. Res. 70 (2022)), over effects of one sign.
+
+It decides nothing here: every metric of the gate has bounds, and where bounds are known the exact sequences hold from
+the first message on. It is the yardstick that ``just calibrate`` measures those against, as other tools use it.
 """
 
 from __future__ import annotations

@@ -144,6 +144,16 @@ def predict(model: Model, at: float) -> Forecast:
     return Forecast(at, expected, min(low, expected), max(high, expected))
 
 
+def reach_s(model: Model) -> float:
+    """How far ahead it was tested, in seconds.
+
+    Raises:
+        CorruptError: If it is no forecaster.
+    """
+    parameters = body_of(model, _Parameters)
+    return parameters.step_s * len(parameters.low)
+
+
 def _require(name: str, values: Floats) -> int:
     known = int(np.isfinite(values).sum())
     if known < LEAST_VALUES or known < values.size / 2:

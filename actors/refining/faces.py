@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from actors.execution.layers import Layered
 from actors.refining.room import Room
-from chimera import Actor, handles
+from chimera import handles
 from subjects.insight import (
     AnomalyList,
     Baseline,
@@ -23,7 +24,18 @@ from subjects.insight import (
     RunBenchmark,
     UpdateBaseline,
 )
-from subjects.optimizer import CheckKpi, CheckModels, KpiHealth, LayerPair, ModelsHealth, RestoreModels, TrainModels
+from subjects.optimizer import (
+    BackUpModel,
+    CheckKpi,
+    CheckModels,
+    KpiHealth,
+    LayerPair,
+    ModelsHealth,
+    RestoreModels,
+    StoredModel,
+    StoreModel,
+    TrainModels,
+)
 from subjects.report import (
     AuditCheck,
     AuditPage,
@@ -38,7 +50,7 @@ from subjects.report import (
 )
 
 
-class Faces(Actor, name="optimizer"):
+class Faces(Layered, name="optimizer"):
     """What the figures tell. Long ones run beside the others, so that nobody waits for a benchmark or a report."""
 
     _room: Room
@@ -57,6 +69,16 @@ class Faces(Actor, name="optimizer"):
     async def restore_models(self, message: RestoreModels) -> ModelsHealth:
         """Go back to a stored model version."""
         return await self._room.models.restore(message)
+
+    @handles(interleave=True)
+    async def back_up_model(self, message: BackUpModel) -> StoredModel:
+        """A stored version's bytes."""
+        return await self._room.models.back_up(message)
+
+    @handles
+    async def store_model(self, message: StoreModel) -> ModelsHealth:
+        """Store a version from a backup."""
+        return await self._room.models.take_in(message)
 
     @handles(interleave=True)
     async def train_models(self, message: TrainModels) -> ModelsHealth:

@@ -31,6 +31,8 @@ from subjects.experiment import (
     StopExperiment,
 )
 
+from .observing import check_metric
+
 MOST_KEPT = 200
 """Ended experiments kept in memory; the log holds them all."""
 
@@ -220,16 +222,30 @@ class Gatekeeper:
     async def _put_in_force(self, trial: Trial, decision: Decision) -> None:
         opened = trial.opened
         if decision.verdict == "promote":
-            act: Deploy | Rollback | None = Deploy(
+            await self._act(trial, Deploy(
                 name=opened.agent, release=decision.release, share=1.0, expect_live=opened.incumbent,
-                by=decision.by, note=f"experiment {opened.id}: {decision.reason}"[:2000],
-            )  # fmt: skip
-        else:
+                by=decision.by, note=_note(trial, decision),
+            ), decision)  # fmt: skip
+        elif not await self._taken_out(trial, decision):
             act = await self._way_back(trial, decision)
-        if act is not None:
-            await self._act(trial, act, decision)
+            if act is not None:
+                await self._act(trial, act, decision)
         if trial.pending is not None:
             await self._settle(trial, decision, ok=True)
+
+    async def _taken_out(self, trial: Trial, decision: Decision) -> bool:
+        """Take a candidate out of live traffic at once, without looking first; false if it is not in.
+
+        Every message counts here, and the act itself says which release it expects.
+        """
+        release = decision.release or (trial.active[0][1] if len(trial.active) == 1 else None)
+        if release is None or not trial.share:
+            return False
+        try:
+            await self._ask(self._rollback(trial, decision, release))
+        except ConflictError:
+            return False
+        return True
 
     async def _way_back(self, trial: Trial, decision: Decision) -> Rollback | None:
         """The act that takes the candidate out of traffic, if it is in."""
@@ -239,9 +255,11 @@ class Gatekeeper:
             return None
         if decision.release not in (None, view.candidate.release):
             return None
+        return self._rollback(trial, decision, view.candidate.release)
+
+    def _rollback(self, trial: Trial, decision: Decision, release: int) -> Rollback:
         return Rollback(
-            name=trial.opened.agent, expect_candidate=view.candidate.release, by=decision.by,
-            note=f"experiment {trial.opened.id}: {decision.reason}"[:2000],
+            name=trial.opened.agent, expect_candidate=release, by=decision.by, note=_note(trial, decision)
         )  # fmt: skip
 
     async def _act(self, trial: Trial, act: Deploy | Rollback, decision: Decision | None = None) -> None:
@@ -339,6 +357,10 @@ class Gatekeeper:
             del self.trials[id_]
 
 
+def _note(trial: Trial, decision: Decision) -> str:
+    return f"experiment {trial.opened.id}: {decision.reason}"[:2000]
+
+
 def check_plan(plan: Plan) -> None:
     """Refuse a plan that makes no sense.
 
@@ -350,5 +372,4 @@ def check_plan(plan: Plan) -> None:
     if max(plan.ramp) >= 1.0 or min(plan.ramp) <= 0.0 or list(plan.ramp) != sorted(plan.ramp):
         raise BadMessageError("plan.ramp: shares that rise, each above 0 and below 1")
     for metric in (plan.primary, *(guardrail.metric for guardrail in plan.guardrails)):
-        if not metric.low < metric.high:
-            raise BadMessageError(f"plan: {metric.name} has low {metric.low:g} and high {metric.high:g}")
+        check_metric(metric)

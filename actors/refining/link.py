@@ -36,6 +36,9 @@ class Link:
         source: The layer that asks.
         target: The layer that is asked.
         check: Asks within so many seconds; raises ``LayerNotRunningError`` if there is nobody.
+
+    Attributes:
+        taken: Checks since it was made; ``lost`` of them failed.
     """
 
     def __init__(self, source: str, target: str, check: Callable[[float], Awaitable[LayerCheck]]) -> None:
@@ -46,6 +49,7 @@ class Link:
         self._recent: deque[float | None] = deque(maxlen=RING)
         self._breaker = CLOSED
         self._reachable = False
+        self.taken = self.lost = 0
 
     @property
     def name(self) -> str:
@@ -99,6 +103,7 @@ class Link:
 
     def _take(self, passed_ms: float | None, breaker: BreakerState) -> None:
         self._recent.append(passed_ms)
+        self.taken, self.lost = self.taken + 1, self.lost + (passed_ms is None)
         self._reachable = passed_ms is not None
         self._breaker = breaker
 

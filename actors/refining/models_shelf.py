@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 import anyio
 from anyio.lowlevel import checkpoint
 
-from actors.insight.model import Model
+from actors.insight.intake import LOAD
+from actors.insight.model import Model, from_bytes, renumbered, to_bytes
 from chimera.bus.contract import Bus
 from chimera.clock import Clock
 from chimera.errors import BadMessageError, ChimeraError, CorruptError, NoModelError
-from subjects.optimizer import CheckModels, ModelsHealth, ModelView, RestoreModels, TrainModels
+from subjects import is_token
+from subjects.optimizer import (
+    BackUpModel,
+    CheckModels,
+    ModelsHealth,
+    ModelView,
+    RestoreModels,
+    StoredModel,
+    StoreModel,
+    TrainModels,
+)
 
 from .aside import Aside, Stop
 from .challenge import Live, challenge, inspect
-from .lessons import Lesson, lessons
+from .lessons import Lesson, lessons, model_name
 from .model_store import Card, ModelStore, Shelf
 from .observatory import Observatory
 
 INSPECT_S = 60.0
+CLEAR = 0.9
+"""Share of the naive method's error that a taught model may have: the best of its settings flatters it a little."""
+
 RETRY_S = 600.0
 """Least time between two trainings of a model by itself."""
 
@@ -74,6 +88,11 @@ class ModelShelf:
         found = self._live.get(name)
         return found.model if found else None
 
+    def loads(self, agents: Sequence[str]) -> dict[str, Model]:
+        """The live load forecasters of these agents."""
+        found = {agent: self.live(model_name(agent, LOAD)) for agent in agents}
+        return {agent: model for agent, model in found.items() if model is not None}
+
     # -- what is asked -------------------------------------------------------------------------------------------------
 
     async def models(self, message: CheckModels) -> ModelsHealth:
@@ -111,6 +130,49 @@ class ModelShelf:
             else:
                 await self._mend()
         return await self.models(CheckModels())
+
+    async def back_up(self, message: BackUpModel) -> StoredModel:
+        """A stored version's bytes, verified.
+
+        Raises:
+            NoModelError: If there is no such model or version.
+            CorruptError: If its bytes are not what was stored.
+        """
+        shelf = await self._store.shelf(message.name)
+        card = _wanted(shelf, shelf.live if message.version is None else message.version)
+        model = await self._store.load(card)
+        return StoredModel(
+            name=shelf.name, version=card.version, live=card.version == shelf.live, digest=card.digest, note=card.note,
+            data=to_bytes(model),
+        )  # fmt: skip
+
+    async def take_in(self, message: StoreModel) -> ModelsHealth:
+        """Store a version from a backup, verified first; one that is stored already is not stored again.
+
+        Raises:
+            CorruptError: If its bytes are not what was backed up.
+        """
+        model = from_bytes(message.data)
+        if not is_token(model.name):
+            raise CorruptError(f"{model.name!r} is no name of a model")
+        async with self._turn:
+            await self._take_in(model, live=message.live)
+        return await self.models(CheckModels())
+
+    async def _take_in(self, model: Model, *, live: bool) -> None:
+        with suppress(NoModelError):
+            shelf = await self._store.shelf(model.name)
+            card = next((one for one in shelf.cards if renumbered(model, one.version).digest == one.digest), None)
+            if card is not None:
+                if live and card.version != shelf.live:
+                    await self._go_back(shelf, card)
+                return
+        card = await self._store.add(model, live=live, note="from a backup")
+        if live:
+            self._live[model.name] = Live(await self._store.load(card))
+        self._newest[model.name] = self._clock.time()
+        words = f"{model.name} version {card.version} came from a backup{' and is live' if live else ''}"
+        self._report("model-loading", words, model=model.name, version=card.version, live=live)
 
     async def train(self, message: TrainModels) -> ModelsHealth:
         """Train one model, or all that there is enough data for.
@@ -192,16 +254,32 @@ class ModelShelf:
 
         model, live, note = await self._aside.run(work)
         self._newest[lesson.name] = now
+        await self._keep(model, live=live, note=note, reason=reason)
+
+    async def _keep(self, model: Model, *, live: bool, note: str, reason: str) -> None:
         card = await self._store.add(model, live=live, note=note)
         if live:
-            self._live[lesson.name] = Live(await self._store.load(card))
-        words = (
-            f"{lesson.name} version {card.version} ({reason}) is {'live' if live else 'stored, not live'}: it {note}"
-        )
+            self._live[model.name] = Live(await self._store.load(card))
+        words = f"{model.name} version {card.version} ({reason}) is {'live' if live else 'stored, not live'}: it {note}"
         self._report(
-            "model-optimization", words, model=lesson.name, version=card.version, live=live, error=card.error,
+            "model-optimization", words, model=model.name, version=card.version, live=live, error=card.error,
             baseline_error=card.baseline_error, rows=card.rows,
         )  # fmt: skip
+
+    async def learn(self, name: str, make: Callable[[], Model], reason: str) -> None:
+        """Keep a model that somebody else teaches, ``make`` in a thread; too little to learn from is no model."""
+
+        def work(_stop: Stop) -> Model:
+            return make()
+
+        try:
+            model = await self._aside.run(work)
+        except BadMessageError as error:
+            self._report("model-optimization", f"{name} was not trained: {error.detail}", model=name)
+            return
+        async with self._turn:
+            note = f"errs {model.error:.4g} on held-out trials, their mean {model.baseline_error:.4g}"
+            await self._keep(model, live=_is_clear(model), note=note, reason=reason)
 
     # -- restoring -----------------------------------------------------------------------------------------------------
 
@@ -252,6 +330,11 @@ class ModelShelf:
             unit=card.unit, digest=card.digest, size_bytes=card.size_bytes, note=card.note,
             drifted=is_live and live is not None and live.model.version == card.version and live.drifted,
         )  # fmt: skip
+
+
+def _is_clear(model: Model) -> bool:
+    """Whether it beats the naive method by so much that it is not the luck of its training."""
+    return model.better and (not model.error or not model.baseline_error or model.error < CLEAR * model.baseline_error)
 
 
 def _wanted(shelf: Shelf, version: int | None) -> Card:

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
+from functools import partial
 
 import anyio
 
 from chimera.bus.contract import Bus
 from chimera.clock import Clock
-from chimera.errors import ChimeraError, LayerNotRunningError, NotRunningError
-from chimera.wire import decode, encode
-from subjects.agent import CHECK_OPTIMIZER, LayerCheck
+from chimera.errors import BreakerOpenError, ChimeraError, LayerNotRunningError, NotRunningError
+from chimera.wire import decode, decode_any, encode
+from subjects import PREFIX
+from subjects.agent import LayerCheck
 from subjects.insight import CheckEvolver, GetMonitor, Monitor
+from subjects.layer import LAYERS, CheckLayer
 from subjects.optimizer import LayerPair
 
 from .keeping import Kept
 from .link import Link, LinkSettings, OwnLink
 
-LAYERS = ("agent", "scheduler", "optimizer", "evolver", "gpu_broker")
 TARGET_MS = 50.0
 """The runbook's target for a round trip between layers, at p95."""
 
 PERIOD_S = 10.0
 _STEP_S = 1.0
+_WAY_S = 0.5
+"""What the way to a layer that measures may take, beside what it measures."""
 
 
 class LayerMonitor:
-    """Every pair of layers that has a way to be measured: from here to each other layer, and from the agent back.
+    """Every pair of layers that run, both ways: from here, and from each other layer as it measures itself.
+
+    A layer is known by its name alone. One that can't measure (its actor is no ``Layered``) is only a target.
 
     Args:
         bus: The way to the layers.
@@ -38,7 +45,17 @@ class LayerMonitor:
         self._kept = Kept(bus, "links", dict[str, LinkSettings])
         self.period_s = PERIOD_S
         self.own = {name: OwnLink(name, bus, clock.monotonic) for name in LAYERS if name != "optimizer"}
-        self.links: list[Link] = [*self.own.values(), Link("agent", "optimizer", self._ask_agent)]
+        self.others = [
+            Link(source, target, partial(self._ask, source, target))
+            for source in self.own
+            for target in LAYERS
+            if target != source
+        ]
+
+    @property
+    def links(self) -> list[Link]:
+        """Every pair that there could be."""
+        return [*self.own.values(), *self.others]
 
     async def restore(self) -> None:
         """Put the settings in force that were kept; what can't be read is left at the defaults."""
@@ -56,10 +73,12 @@ class LayerMonitor:
                 await self._clock.sleep(min(_STEP_S, left))
 
     async def measure(self) -> None:
-        """Measure every pair once, at the same time."""
-        async with anyio.create_task_group() as group:
-            for link in self.links:
-                group.start_soon(_measure, link)
+        """Measure every pair once: the ways from here first, at the same time, then those between layers that run."""
+        await _measured(self.own.values())
+        here = {"optimizer", *(name for name, link in self.own.items() if link.runs)}
+        for link in self.others:
+            link.runs = link.runs and {link.source, link.target} <= here
+        await _measured(link for link in self.others if {link.source, link.target} <= here)
 
     async def monitor(self, _message: GetMonitor) -> Monitor:
         """Every pair, measured once more now."""
@@ -88,13 +107,33 @@ class LayerMonitor:
         for name, settings in changes.items():
             self.own[name].configure(settings, self.period_s)
 
-    async def _ask_agent(self, timeout_s: float) -> LayerCheck:
-        """The agent actor measures the way back itself, behind its own breaker."""
+    async def _ask(self, source: str, target: str, timeout_s: float) -> LayerCheck:
+        """A layer measures the way to another one itself, behind its own breaker."""
+        asked = encode(CheckLayer(layer=target, timeout_s=timeout_s), "json")
         try:
-            answer = await self._bus.request(CHECK_OPTIMIZER.subject, encode({}, "json"), timeout_s=timeout_s)
+            answer = await self._bus.request(
+                f"{PREFIX}.{source}.check_layer", asked, timeout_s=timeout_s + _WAY_S
+            )  # fmt: skip
         except NotRunningError as error:
-            raise LayerNotRunningError("the agent is not running") from error
+            raise LayerNotRunningError(f"the {source} is not running, or does not measure") from error
+        if "Nats-Service-Error-Code" in (answer.headers or {}):
+            raise _refusal(answer.data)
         return decode(answer.data, LayerCheck)
+
+
+def _refusal(data: bytes) -> ChimeraError:
+    """Why a layer did not measure: its breaker is open, or there is nobody, or it does not know how to."""
+    problem = decode_any(data)
+    code = str(problem.get("code", "")) if isinstance(problem, dict) else ""  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType] - JSON
+    if code == BreakerOpenError.code:
+        return BreakerOpenError("it failed too often")
+    return LayerNotRunningError(f"it was not measured: {code}")
+
+
+async def _measured(links: Iterable[Link]) -> None:
+    async with anyio.create_task_group() as group:
+        for link in links:
+            group.start_soon(_measure, link)
 
 
 async def _measure(link: Link) -> None:

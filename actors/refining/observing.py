@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from actors.execution.judging import number_of, text_of
+from chimera.errors import BadMessageError
 from subjects.agent import Manifest
 from subjects.event import Outcome
 from subjects.experiment import Metric
@@ -35,6 +36,29 @@ def answer_of(task: Recorded) -> Answer:
 def answer_in_trial(tried: Tried, task: Recorded) -> Answer:
     """What a trial made of a recorded task; what was right is as for the recorded one."""
     return Answer(tried.outcome, tried.output, tried.run_ms, tried.cpu_ms, task.label, task.score)
+
+
+_LATENCY = '"mean" with "low" and "high", or "quantile"; or the metric "slow", a proportion, with a "threshold" in ms'
+_AMOUNTS = {
+    "run_ms": _LATENCY, "cpu_ms": '"mean" with "low" and "high", or "quantile"',
+    "score_error": '"mean", with the score\'s range as "high"',
+}  # fmt: skip
+"""Metrics that are no yes or no, and the kinds to take for them."""
+
+
+def check_metric(metric: Metric) -> None:
+    """Refuse a metric that can't be compared.
+
+    Raises:
+        BadMessageError: Naming it and what to take.
+    """
+    if not metric.low < metric.high:
+        raise BadMessageError(f"{metric.name}: low {metric.low:g} must be below high {metric.high:g}")
+    if metric.kind == "proportion" and metric.name in _AMOUNTS:
+        raise BadMessageError(
+            f"{metric.name} is an amount for each message, not yes or no: it has no proportion",
+            hint=f'take "kind": {_AMOUNTS[metric.name]}',
+        )
 
 
 def needs_judgement(metric: Metric) -> bool:

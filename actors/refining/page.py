@@ -120,9 +120,16 @@ def _plain(found: dict[str, Any]) -> list[tuple[str, str | float | None]]:
 def _capacity(report: Report) -> Section:
     one = report.capacity
     used = "unknown" if one.utilization is None else f"{one.utilization:.2%}"
-    return Section("Capacity", [
+    parts: list[Part] = [
         f"{one.workers_now} workers now, {used} used on average; {one.workers_advised} advised.", f"{one.because}.",
-    ])  # fmt: skip
+    ]  # fmt: skip
+    if one.forecast is not None:
+        parts.append(
+            f"Forecast to {_moment(one.forecast.until)} UTC by {', '.join(one.forecast.models)}: busiest at "
+            f"{_moment(one.forecast.at)}, {one.forecast.confidence:.0%} interval {one.forecast.low_per_s:.3g} to "
+            f"{one.forecast.high_per_s:.3g} tasks a second."
+        )
+    return Section("Capacity", parts)
 
 
 def _findings(report: Report) -> Section:

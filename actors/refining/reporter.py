@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from actors.insight.baseline import Summary
+from actors.insight.model import Model
 from actors.queueing.littles import desired_workers
 from chimera import __version__
 from chimera.clock import Clock
@@ -20,10 +21,20 @@ from subjects.agent import CheckHealth, Health
 from subjects.experiment import Experiment, ExperimentList, Experiments
 from subjects.insight import AnomalyList, GetAnomalies, GetPatterns, PatternList
 from subjects.optimizer import GetStatus, OptimizationStatus, Tune
-from subjects.report import CapacityAdvice, DailyReport, ExperimentLine, GetReport, Hour, Report, WeeklyReport
+from subjects.report import (
+    CapacityAdvice,
+    DailyReport,
+    ExperimentLine,
+    GetReport,
+    Hour,
+    LoadForecast,
+    Report,
+    WeeklyReport,
+)
 
 from .baselines import Baselines
 from .benchmarks import quantiles
+from .outlook import outlook
 from .windows import Window, Windows
 
 Period = Literal["daily", "weekly"]
@@ -48,6 +59,7 @@ class Sources:
         health: Asks the agent actor how it does.
         evolution: Progress of evolution, ``None`` if that layer does not run.
         cost: Costs, ``None`` if nobody counts them.
+        loads: The live load forecasters of these agents.
     """
 
     experiments: Callable[[Experiments], Awaitable[ExperimentList]]
@@ -57,6 +69,7 @@ class Sources:
     health: Callable[[CheckHealth], Awaitable[Health]]
     evolution: Callable[[], Awaitable[dict[str, Any] | None]] = nothing
     cost: Callable[[], Awaitable[dict[str, Any] | None]] = nothing
+    loads: Callable[[Sequence[str]], dict[str, Model]] = lambda _agents: {}
 
 
 class Reporter:
@@ -131,10 +144,25 @@ class Reporter:
             f"{tasks} tasks of {run_s * 1e3:.3g} ms on average; {busiest:.3g} a second in the busiest hour keep "
             f"{busiest * run_s:.3g} workers busy (Little: L = rate * time), advised for 80 % use"
         )
+        advised, forecast = desired_workers(busiest, run_s, 0), self._outlook(window)
+        if forecast is not None:
+            advised = max(advised, forecast.workers)
+            words += (
+                f"; ahead at most {forecast.per_s:.3g} a second are expected, {forecast.low_per_s:.3g} to "
+                f"{forecast.high_per_s:.3g}, which {forecast.workers} workers bear"
+            )
         return CapacityAdvice(
-            workers_now=workers, workers_advised=desired_workers(busiest, run_s, 0),
-            utilization=mean * run_s / workers if workers else None, because=words,
+            workers_now=workers, workers_advised=advised,
+            utilization=mean * run_s / workers if workers else None, because=words, forecast=forecast,
         )  # fmt: skip
+
+    def _outlook(self, window: Window) -> LoadForecast | None:
+        """What is expected from now on; a report of the past says nothing of the time after it."""
+        now = self._clock.time()
+        if window.until < now - HOUR_S:
+            return None
+        run_s = {agent: one.run_ms / one.tasks / 1e3 for agent, one in window.tallies.items() if one.tasks}
+        return outlook(self._sources.loads(list(run_s)), run_s, now)
 
     async def _workers(self) -> int:
         """Workers of the execution layer now; 0 if it does not run or does not answer."""

@@ -29,6 +29,7 @@ from .integration import Integration
 from .models_shelf import ModelShelf
 from .monitor import LayerMonitor
 from .observatory import Observatory
+from .probation import Probation
 from .reporter import Reporter, Sources
 from .windows import Windows
 
@@ -81,8 +82,17 @@ class Room:
         self.baselines = Baselines(bus=bus, windows=windows, clock=clock, report=report)
         self.benchmarks = Benchmarks(bus=bus, evaluate=ctx.ask, clock=clock, node=ctx.node, report=report)
         self.monitor = LayerMonitor(bus=bus, clock=clock)
+        self.probation = Probation(
+            monitor=self.monitor, bus=bus, store=store, ask=ctx.ask, clock=clock, report=report
+        )  # fmt: skip
         self.integration = Integration(
-            monitor=self.monitor, store=store, ask=ctx.ask, batching=shipped, clock=clock, report=report
+            monitor=self.monitor,
+            store=store,
+            ask=ctx.ask,
+            batching=shipped,
+            clock=clock,
+            report=report,
+            probation=self.probation,
         )
         self.attention = Attention(
             bus=bus, node=ctx.node, clock=clock, usual=level, samplers=(self.monitor,), report=report
@@ -91,7 +101,7 @@ class Room:
             windows=windows, baselines=self.baselines, clock=clock, node=ctx.node,
             sources=Sources(
                 experiments=experiments, tunes=tunes, patterns=self.observatory.patterns,
-                anomalies=self.observatory.anomalies, health=ctx.ask,
+                anomalies=self.observatory.anomalies, health=ctx.ask, loads=self.models.loads,
             ),
         )  # fmt: skip
         self._desk = None if made_of.audit is None else ComplianceDesk(
@@ -102,8 +112,11 @@ class Room:
     async def open(self) -> None:
         """Take up what was kept, and begin to measure."""
         await self.monitor.restore()
+        await self.probation.restore()
         await self.attention.restore()
-        for work in (self.monitor.run, self.attention.run, self.observatory.run, self.models.run):
+        for work in (
+            self.monitor.run, self.probation.run, self.attention.run, self.observatory.run, self.models.run,
+        ):  # fmt: skip
             self._ctx.spawn(work)
 
     async def close(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 from msgspec.structs import replace
 
-from actors.tuning import Study, StudyPlan
+from actors.tuning import Point, Space, Study, StudyPlan
 from chimera.clock import Clock
 from chimera.errors import BadGenomeError, BadMessageError, ChimeraError, ConflictError, DeadlineError
 from subjects.agent import AgentView, Release, ShowAgent
@@ -27,6 +27,7 @@ from subjects.optimizer import (
 )
 
 from .gatekeeper import Log
+from .observing import check_metric
 from .recorded import Recorder
 from .tunebook import TuneBook
 from .tunedrive import Drive
@@ -40,6 +41,11 @@ STOP_S = 20.0
 """How long the answer to a stop waits for the end."""
 
 _PROPOSE_S = 9.0
+Expects = Callable[[str, Space, Point], float | None]
+
+
+def _nothing(_agent: str, _space: Space, _point: Point) -> None:
+    """Nobody expects anything."""
 
 
 class Tuner:
@@ -54,15 +60,18 @@ class Tuner:
         report: Writes an event.
         tell: Publishes a fact under an id that makes it repeatable.
         spawn: Runs a coroutine function in the background.
+        expects: What the objective is expected to be for an agent at a point of a space, if anybody knows.
     """
 
     def __init__(
         self, *, log: Log, ask: Callable[[Any], Awaitable[Any]], gate: Gate, recorder: Recorder, clock: Clock,
         report: Callable[..., Any], tell: Callable[[Any, str], Awaitable[None]], spawn: Callable[..., None],
+        expects: Expects = _nothing,
     ) -> None:  # fmt: skip
         self._log, self._ask, self._gate, self._recorder = log, ask, gate, recorder
         self._clock, self._report, self._tell, self._spawn = clock, report, tell, spawn
         self.book = TuneBook()
+        self._expects = expects
         self._drives: dict[str, Drive] = {}
         self._starting = anyio.Lock()
 
@@ -94,7 +103,7 @@ class Tuner:
         Raises:
             NoAgentError: If there is no such agent.
             BadGenomeError: If nothing of its genome can be searched, or not what is named.
-            BadMessageError: If the metric is a quantile or has no range.
+            BadMessageError: If the metric is a quantile or can not be compared.
             ConflictError: If the id is another tune's, or the agent is retired.
         """
         _check_metric(message)
@@ -186,6 +195,7 @@ class Tuner:
         return replace(
             none, genome={name: whole[name] for name in names}, reason=told,
             number=asked.number + (fold.round.offset if fold else 0),
+            expected=self._expects(message.agent, study.space, asked.point),
         )  # fmt: skip
 
     # -- means ---------------------------------------------------------------------------------------------------------
@@ -263,5 +273,4 @@ def _open_end(plan: StudyPlan) -> StudyPlan:
 def _check_metric(message: AutoTune) -> None:
     if message.metric.kind == "quantile":
         raise BadMessageError("metric.kind: a quantile can't be tuned", hint="take 'slow' with a threshold in ms")
-    if not message.metric.low < message.metric.high:
-        raise BadMessageError(f"metric: low {message.metric.low:g} must be below high {message.metric.high:g}")
+    check_metric(message.metric)

@@ -43,6 +43,16 @@ def scaled_erfc(x: Array) -> Array:
     return np.asarray(erfcx(x), dtype=float)
 
 
+def log_normal_cdf_at(x: float) -> float:
+    """The logarithm of Phi(x) for one number."""
+    return float(log_ndtr(x))
+
+
+def scaled_erfc_at(x: float) -> float:
+    """exp(x^2) erfc(x) for one number."""
+    return float(erfcx(x))
+
+
 def sobol_point(width: int, seed: int, index: int) -> Array:
     """The point ``index`` of the scrambled Sobol sequence of ``seed``, (width,)."""
     sequence = qmc.Sobol(width, scramble=True, rng=seed)

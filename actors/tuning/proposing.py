@@ -1,12 +1,14 @@
-"""The door to the heavy libraries: opened by the first proposal, in the thread that makes it."""
+"""The door to the heavy libraries: opened ahead of time, or by the first proposal, in the thread that makes it."""
 
 from __future__ import annotations
 
-import os
 import threading
+from contextlib import suppress
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from chimera.errors import ConflictError
+from chimera.threads import one_thread_each
 
 from .events import Point
 from .plan import StudyPlan
@@ -17,8 +19,16 @@ if TYPE_CHECKING:
     from .proposer import Proposer
 
 
+def warm_up() -> None:
+    """Load what proposals need, which takes a second or two: call it in a thread. No effect without the extra."""
+    one_thread_each()
+    with suppress(ImportError):
+        for name in ("proposer", "gaussian"):
+            import_module(f"{__package__}.{name}")
+
+
 class Proposing:
-    """Proposals for a plan, one at a time; optuna, numpy and scipy are imported with the first."""
+    """Proposals for a plan, one at a time; optuna, numpy and scipy are imported with the first, if not before."""
 
     def __init__(self, plan: StudyPlan, space: Space) -> None:
         self._plan = plan
@@ -41,9 +51,7 @@ class Proposing:
 
     def _made(self) -> Proposer:
         if self._proposer is None:
-            # One thread: sums in another order would give another point after a restart, and other work waits.
-            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-            os.environ.setdefault("OMP_NUM_THREADS", "1")
+            one_thread_each()
             from .proposer import Proposer  # noqa: PLC0415 - optuna loads only where proposals are made
 
             self._proposer = Proposer(self._plan, self._space)

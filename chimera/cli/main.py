@@ -17,7 +17,7 @@ from .output import complain
 
 COMMANDS = (
     "run", "status", "health", "performance", "call", "submit", "tasks", "queue", "tail", "logs", "agents",
-    "experiment", "gpu", "report", "audit", "demo", "rebuild", "config", "doctor", "docs",
+    "experiment", "model", "gpu", "report", "audit", "demo", "rebuild", "config", "doctor", "docs",
 )  # fmt: skip
 """In the order in which the help lists them. One module each, of the same name."""
 

@@ -40,7 +40,7 @@ def _write_page(name: str, report: dict[str, Any], path: Path) -> None:
     import msgspec
 
     from chimera.http.paged import load_renderer
-    from chimera.http.settings import PAGES
+    from chimera.pages import PAGES
     from subjects.report import Report
 
     page = load_renderer(PAGES[name])(msgspec.convert(report, Report))

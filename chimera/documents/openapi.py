@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from chimera._version import __version__
 from chimera.errors import ChimeraError
+from chimera.pages import PAGES
 from subjects import OPERATIONS, Http, Operation, Port
 
 from .general import GENERAL_SCHEMAS, general_paths, health_schema
@@ -44,8 +46,13 @@ _TRACE_HEADER = {
 }
 
 
-def openapi(port: Port) -> dict[str, Any]:
-    """The document of a port, with its keys in a fixed order."""
+def openapi(port: Port, pages: Collection[str] = PAGES) -> dict[str, Any]:
+    """The document of a port, with its keys in a fixed order.
+
+    Args:
+        port: Whose operations.
+        pages: Names of the operations whose GET answers HTML to clients that prefer it.
+    """
     operations = [operation for operation in OPERATIONS if operation.port == port]
     health = next((operation.reply for operation in operations if operation.verb == "health"), None)
     kinds = {kind.__name__: kind for found in operations for kind in (found.request, found.reply)}
@@ -60,7 +67,7 @@ def openapi(port: Port) -> dict[str, Any]:
         },
         "servers": [{"url": f"http://127.0.0.1:{int(port)}", "description": "the default address"}],
         "tags": [{"name": port.name.lower()}, {"name": "general"}],
-        "paths": {**_operation_paths(operations, schemas), **general_paths()},
+        "paths": {**_operation_paths(operations, schemas, pages), **general_paths()},
         "components": {
             "schemas": dict(sorted(schemas.items())),
             "responses": _shared_responses(operations),
@@ -75,11 +82,15 @@ def openapi(port: Port) -> dict[str, Any]:
     }
 
 
-def _operation_paths(operations: list[Operation[Any, Any]], schemas: dict[str, Schema]) -> dict[str, Any]:
+def _operation_paths(
+    operations: list[Operation[Any, Any]], schemas: dict[str, Schema], pages: Collection[str]
+) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         for position, face in enumerate(operation.http):
-            paths.setdefault(face.path, {})[face.method.lower()] = _item(operation, face, position, schemas)
+            item = paths.setdefault(face.path, {})[face.method.lower()] = _item(operation, face, position, schemas)
+            if face.method == "GET" and operation.name in pages:
+                item["responses"][str(face.status)]["content"]["text/html"] = {"schema": {"type": "string"}}
     return paths
 
 

@@ -84,13 +84,13 @@ def build_app(
 
 
 def operation_routes(desk: Desk) -> list[Route]:
-    """One route per path of the port's operations, in the order of their declaration."""
+    """One route per path of the port's operations; fixed paths first, so that no parameter stands for one."""
     paths: dict[str, dict[str, ASGIApp]] = {}
     for operation in OPERATIONS:
         if operation.port == desk.port:
             for face in operation.http:
                 paths.setdefault(face.path, {})[face.method] = _endpoint(desk, operation, face)
-    return [Route(path, Methods(endpoints)) for path, endpoints in paths.items()]
+    return [Route(path, Methods(paths[path])) for path in sorted(paths, key=lambda path: "{" in path)]
 
 
 def _endpoint(desk: Desk, operation: Operation[Any, Any], face: Http) -> ASGIApp:

@@ -111,7 +111,7 @@ class General:
     def _document(self) -> Page:
         from chimera.documents import openapi  # noqa: PLC0415 - only who asks for the document pays for making it
 
-        return _page(openapi(self._desk.port))
+        return _page(openapi(self._desk.port, self._desk.settings.pages))
 
     async def _checks(self) -> dict[str, str]:
         checks = {"started": "ok" if self._desk.probe.is_ready() else "not yet, or draining"}

@@ -6,10 +6,10 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Literal
 
 from chimera.errors import BadSettingError
+from chimera.pages import PAGES
 from subjects import MAX_BODY_BYTES, Port
 
 TokenMode = Literal["auto", "always", "never"]
@@ -22,13 +22,6 @@ LAYERS: dict[Port, str] = {
     Port.RESOURCES: "resources",
 }
 """The layer behind each port, as logs and documents name it."""
-
-
-PAGES: Mapping[str, str] = MappingProxyType({
-    "optimizer.daily_report": "actors.refining.page:render",
-    "optimizer.weekly_report": "actors.refining.page:render",
-})  # fmt: skip
-"""Operations whose answers can be had as a page, and ``module:function`` that makes it; loaded when first wanted."""
 
 
 def is_loopback(host: str) -> bool:

@@ -14,7 +14,7 @@ class Straight:
     """Requests for a fixed path go straight to its endpoint; every other one, and the lifespan, to the router.
 
     The router matches one regular expression after the other and gives no other answer: no path here has parameters
-    that could stand for a fixed one (a test holds that).
+    that could stand for a fixed one (fixed paths stand first, and a test holds it).
 
     Args:
         router: Knows all routes.

@@ -21,6 +21,7 @@ from chimera.metrics import Metrics, observe_process
 from chimera.supervision import ChildSpec, SupervisorSpec
 from chimera.supervisor import ChildRow, Supervisor
 from chimera.system import System
+from chimera.threads import one_thread_each
 from subjects import Port, Request, operation_of
 
 from .observe import observe_actors, observe_parts
@@ -50,6 +51,7 @@ class Node:
         events: EventSink | None = None,
         sources: Mapping[str, str] | None = None,
     ) -> None:
+        one_thread_each()
         self.settings = settings
         chosen = clock or SystemClock()
         sink = events or log_event

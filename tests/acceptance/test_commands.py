@@ -37,6 +37,7 @@ ON_SYSTEM: list[tuple[list[str], int]] = [
     (["performance", "--requests", "20"], 0),
     (["agents"], 0),
     (["agents", "show", "sentiment"], 0),
+    (["model", "--all"], 0),
     (["logs"], 0),
     (["logs", "--event", "node-started", "--limit", "1"], 0),
     (["config", "show"], 0),

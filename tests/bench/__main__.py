@@ -32,7 +32,7 @@ from tests.bench import (
     tell,
 )
 from tests.bench.figures import Benchmark, Figure
-from tests.bench.report import lines, write
+from tests.bench.report import heading, line, write
 
 MODULES = (
     nats_ask,
@@ -63,10 +63,7 @@ def main() -> int:
     options = _options()
     results: dict[str, list[Figure]] = {}
     for name in options.names or BENCHMARKS:
-        began = time.monotonic()
-        results[name] = BENCHMARKS[name].run(options.quick)
-        title = f"{name} ({time.monotonic() - began:.0f} s)"
-        print("\n".join(lines(title, results[name])), flush=True)
+        results[name] = _shown(name, quick=options.quick)
     write(options.json, results, quick=options.quick)
     figures = [figure for figures in results.values() for figure in figures]
     missed = [figure for figure in figures if not figure.met]
@@ -75,6 +72,17 @@ def main() -> int:
     rest = f", {absent} not measured" if absent else ""
     print(f"{held - len(missed)} of {held} targets met{rest}; written to {options.json}")
     return 1 if missed else 0
+
+
+def _shown(name: str, *, quick: bool) -> list[Figure]:
+    began = time.monotonic()
+    figures: list[Figure] = []
+    print(heading(name), flush=True)
+    for figure in BENCHMARKS[name].run(quick):
+        print(line(figure), flush=True)
+        figures.append(figure)
+    print(f"  ({time.monotonic() - began:.0f} s)\n", flush=True)
+    return figures
 
 
 def _options() -> argparse.Namespace:

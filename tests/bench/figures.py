@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -66,11 +66,14 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A benchmark: its name, what it holds against what, and how it is run (True = quick)."""
+    """A benchmark: its name, what it holds against what, and how it is run (True = quick).
+
+    One that takes long yields its figures as they are known.
+    """
 
     name: str
     about: str
-    run: Callable[[bool], list[Figure]]
+    run: Callable[[bool], Iterable[Figure]]
 
 
 class Rounds:

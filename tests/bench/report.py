@@ -14,14 +14,12 @@ from chimera import __version__
 from tests.bench.figures import Figure
 
 _HEADER = ("measured", "target", "", "spread", "other load")
-_DIGITS = (100.0, 10.0)
+_DIGITS = (100.0, 10.0, 0.05)
 
 
-def lines(name: str, figures: list[Figure]) -> list[str]:
-    """One benchmark's part of the table."""
-    rows = [f"{name:<66}{_HEADER[0]:>12}{_HEADER[1]:>14}{_HEADER[2]:>8}{_HEADER[3]:>8}{_HEADER[4]:>12}"]
-    rows += [_line(figure) for figure in figures]
-    return [*rows, ""]
+def heading(name: str) -> str:
+    """The line above one benchmark's part of the table."""
+    return f"{name:<66}{_HEADER[0]:>12}{_HEADER[1]:>14}{_HEADER[2]:>8}{_HEADER[3]:>8}{_HEADER[4]:>12}"
 
 
 def write(path: Path, results: dict[str, list[Figure]], *, quick: bool) -> None:
@@ -48,7 +46,8 @@ def write(path: Path, results: dict[str, list[Figure]], *, quick: bool) -> None:
     path.write_bytes(msgspec.json.format(msgspec.json.encode(document)) + b"\n")
 
 
-def _line(figure: Figure) -> str:
+def line(figure: Figure) -> str:
+    """One figure's line of the table."""
     if figure.missing:
         return f"  {figure.name:<64} NOT MEASURED: {figure.missing}"
     target = f"{figure.holds} {_number(figure.target)} {figure.unit}" if figure.target is not None else ""
@@ -59,4 +58,6 @@ def _line(figure: Figure) -> str:
 
 def _number(value: float) -> str:
     size = abs(value)
+    if 0.0 < size < _DIGITS[2]:
+        return f"{value:.2g}"
     return f"{value:,.0f}" if size >= _DIGITS[0] else f"{value:.1f}" if size >= _DIGITS[1] else f"{value:.2f}"

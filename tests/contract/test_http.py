@@ -12,6 +12,7 @@ from chimera.documents import DOCUMENTS, asyncapi, openapi, render_document, wri
 from chimera.documents.schema import GENERAL_ERRORS
 from chimera.errors import ERRORS
 from chimera.http.app import Methods
+from chimera.pages import PAGES
 from chimera.paths import configs_dir
 from subjects import EVENTS, OPERATIONS, Http, Operation, Port
 from tests.support.bridge import Rig
@@ -117,3 +118,17 @@ def test_documents_are_written_only_when_they_change(tmp_path: Any) -> None:
     """Writing twice writes once."""
     assert sorted(path.name for path in write_documents(tmp_path)) == sorted(DOCUMENTS)
     assert write_documents(tmp_path) == []
+
+
+def test_pages_are_in_the_documents_where_they_are_answered() -> None:
+    """An operation that answers HTML by the Accept header says so, on GET only; every other one promises JSON alone."""
+    found = {
+        item["operationId"]
+        for port in PORTS
+        for path in document_of(port)["paths"].values()
+        for method, item in path.items()
+        if "text/html" in item["responses"].get("200", {}).get("content", {})
+        and "application/json" in item["responses"]["200"]["content"]
+        and method == "get"
+    }
+    assert found == set(PAGES)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+
 import anyio
+import anyio.to_thread
 import pytest
 
 from chimera.bus.memory import MemoryHub
@@ -189,3 +192,19 @@ async def test_an_entry_whose_writer_gave_up_is_folded_all_the_same() -> None:
         except NoExperimentError:
             told = []
         assert shown == told
+
+
+async def test_what_proposals_need_is_loaded_ahead_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leader loads the libraries beside its start, in a thread, so that nobody's first proposal waits for it."""
+    loaded = threading.Event()
+    where: list[str] = []
+
+    def load() -> None:
+        where.append(threading.current_thread().name)
+        loaded.set()
+
+    monkeypatch.setattr("actors.optimizer.warm_up", load)
+    monkeypatch.setattr("actors.optimizer.WARM_AFTER_S", 0.0)
+    async with loop_world():
+        assert await anyio.to_thread.run_sync(loaded.wait, 10.0)
+    assert where != [threading.main_thread().name]

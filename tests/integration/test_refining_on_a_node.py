@@ -14,6 +14,7 @@ from actors.refining.benchmarks import Benchmarks
 from actors.refining.integration import Integration
 from actors.refining.keeping import BUCKET
 from actors.refining.monitor import LayerMonitor
+from actors.refining.probation import Probation
 from actors.refining.windows import Windows
 from chimera.config import load
 from chimera.node import Node
@@ -68,10 +69,15 @@ async def test_baseline_benchmark_and_round_trips_are_real(node: Node):
         await monitor.measure()
     seen = await monitor.monitor(GetMonitor())
     assert (seen.layers["agent"], seen.layers["scheduler"], seen.layers["evolver"]) == (True, True, False)
-    assert all(pair.p50_ms for pair in seen.pairs if pair.target != "optimizer")
+    measured = {(pair.source, pair.target): pair for pair in seen.pairs if pair.p50_ms}
+    assert {("agent", "scheduler"), ("scheduler", "agent"), ("optimizer", "agent")} <= set(measured)
+    assert all(pair.breaker.state == "closed" for pair in measured.values())
 
     shipped = ConfigureBatching(batch_size=32, batch_timeout_ms=2.0)
-    part = Integration(monitor=monitor, store=store, ask=node.ask, batching=shipped, clock=clock, report=quiet)
+    probation = Probation(monitor=monitor, bus=bus, store=store, ask=node.ask, clock=clock, report=quiet)
+    part = Integration(
+        monitor=monitor, store=store, ask=node.ask, batching=shipped, clock=clock, probation=probation, report=quiet
+    )  # fmt: skip
     changes = (await part.optimize(OptimizeIntegration())).changes
     assert {one.setting for one in changes if one.applied} >= {"agent.batch_size"}
     assert (await store.setting("agent.batching"))["batch_size"] == 8

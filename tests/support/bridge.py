@@ -217,6 +217,7 @@ _PLAINEST: dict[type, Callable[[Any], Any]] = {
     shapes.IntType: lambda shape: shape.ge or 0,
     shapes.FloatType: lambda shape: shape.ge or 0.0,
     shapes.BoolType: lambda _: False,
+    shapes.BytesType: lambda _: b"",
     shapes.ListType: lambda _: [],
     shapes.VarTupleType: lambda _: [],
     shapes.DictType: lambda _: {},

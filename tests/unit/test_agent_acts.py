@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 import anyio
 import msgspec
 import pytest
 
+from actors.execution.releases import Record, ReleaseBook
 from actors.execution.settings import Serving
 from chimera.bus.memory import MemoryBus, MemoryHub
 from chimera.errors import (
@@ -89,6 +91,35 @@ async def test_acts_are_safe_to_repeat_and_are_told() -> None:
         ]  # fmt: skip
         assert one.events.names().count("release-changed") == 2
         assert one.store.views["echo"].live == 2
+
+
+async def test_a_rollback_that_says_what_it_expects_reads_the_book_only_if_it_must(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was seen last is enough; where it is of yesterday the act is refused by the book, read anew, and right."""
+    seen, reads = ReleaseBook.at_hand, list[str]()
+    kept: dict[str, Record | None] = {}
+    read = ReleaseBook.read
+
+    def counted(self: ReleaseBook, name: str) -> Awaitable[Record]:
+        reads.append(name)
+        return read(self, name)
+
+    def stale(self: ReleaseBook, name: str) -> Record | None:
+        return kept.setdefault(name, seen(self, name))
+
+    async with world() as one:
+        await one.ask(Deploy(name="echo", genome={"gain": 2.0}, share=0.5))
+        monkeypatch.setattr(ReleaseBook, "read", counted)
+        monkeypatch.setattr(ReleaseBook, "at_hand", stale)
+        assert (await one.ask(Rollback(name="echo", expect_candidate=2))).candidate is None
+        assert reads == []
+        await one.ask(Deploy(name="echo", release=2, share=0.5))
+        reads.clear()
+        assert (await one.ask(Rollback(name="echo", expect_candidate=2))).candidate is None
+        with pytest.raises(ConflictError, match="none of 'echo' is on trial"):
+            await one.ask(Rollback(name="echo", expect_candidate=2))
+        assert reads == ["echo", "echo"]
 
 
 async def test_feedback_turns_into_accuracy() -> None:

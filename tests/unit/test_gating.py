@@ -202,3 +202,31 @@ def test_the_log_alone_gives_the_same_experiment() -> None:
     assert again.cursor == (40, 0)
     assert again.pending == one.pending
     assert one.view().harmed == 7
+
+
+def test_what_changed_is_named_with_all_metrics_looked_at_together() -> None:
+    """An e-value of 32 is found among two metrics at 5 % only beside another such one; alone it takes 40."""
+    one = trial()
+    enter(one)
+    one.apply(seen(pairs(5, tried=1.0)))
+    assert one.view().variants[0].primary.e_better == 32.0
+    assert (one.view().variants[0].better, one.view().variants[0].worse) == ([], [])
+    one.apply(seen(pairs(1, tried=1.0)))
+    assert one.view().variants[0].better == ["correct"]
+    both = trial()
+    enter(both)
+    both.apply(seen([Row(1, [0.0, 1.0], [1.0, 0.0])] * 5))
+    assert both.view().variants[0].better == ["correct", "failed"]
+    harmful = trial()
+    enter(harmful)
+    harmful.apply(seen(pairs(8, failed=1.0)))
+    assert harmful.view().variants[0].worse == ["failed"]
+
+
+def test_evidence_for_any_candidate_is_the_mean_of_theirs() -> None:
+    """Two candidates on the same messages: 16 and 1 are 8.5 for "one of them is better", whatever they share."""
+    one = trial((2, 3))
+    enter(one)
+    one.apply(seen([*pairs(4, tried=1.0), *pairs(4, candidate=2)]))
+    assert [variant.e_total for variant in one.view().variants] == [16.0, 1.0]
+    assert one.view().e_any == 8.5

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,15 @@ from actors.refining.advice import (
     advise_timeout,
     is_better,
 )
-from actors.refining.integration import BATCHING, Integration
-from actors.refining.link import CLOSED, LinkSettings
-from actors.refining.monitor import LayerMonitor
-from chimera.bus.contract import Delivery
-from chimera.bus.memory import MemoryBus, MemoryHub
-from chimera.errors import ConflictError, DeadlineError, LayerNotRunningError, NotRunningError
+from actors.refining.integration import BATCHING
+from actors.refining.link import LinkSettings
+from chimera.bus.memory import MemoryHub
+from chimera.errors import ConflictError, LayerNotRunningError
 from chimera.store.contract import Store
-from chimera.testing import ManualClock
-from chimera.wire import encode
-from subjects.agent import ConfigureBatching, LayerCheck
+from subjects.agent import ConfigureBatching
 from subjects.insight import CheckEvolver, GetMonitor, OptimizeIntegration
 from tests.support.figures import NOW, fill, store_in, task
+from tests.support.layers import Stage
 
 pytestmark = pytest.mark.anyio
 
@@ -38,61 +35,6 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
     """An open store."""
     async with store_in(tmp_path) as opened:
         yield opened
-
-
-class Passing(ManualClock):
-    """A clock that an answer moves."""
-
-    def pass_by(self, seconds: float) -> None:
-        """Let time go by."""
-        self._now += seconds
-
-
-class Layers(MemoryBus):
-    """A bus on which layers answer after times that a test knows: in ms, ``None`` = never, missing = nobody there."""
-
-    def __init__(self, hub: MemoryHub, clock: Passing) -> None:
-        super().__init__(hub)
-        self.time = clock
-        self.layers: dict[str, Any] = {}
-        self.waited: list[float] = []
-
-    async def request(
-        self, subject: str, data: bytes, *, timeout_s: float = 5.0, headers: Mapping[str, str] | None = None
-    ) -> Delivery:
-        """Answer for a layer, and let as much time go by."""
-        del data, headers
-        _, layer, verb = subject.split(".")
-        if layer not in self.layers:
-            raise NotRunningError(f"nobody at {subject}")
-        passed = self.layers[layer]
-        self.waited.append(timeout_s)
-        if passed is None:
-            self.time.pass_by(timeout_s)
-            raise DeadlineError("no answer", stage="sent")
-        self.time.pass_by(passed / 1e3)
-        check = LayerCheck(layer="optimizer", reachable=True, latency_ms=3.5, breaker=CLOSED)
-        return Delivery(subject, encode(check if verb == "check_optimizer" else {}, "json"))
-
-
-class Stage:
-    """A monitor on such a bus."""
-
-    def __init__(self, hub: MemoryHub | None = None) -> None:
-        self.clock = Passing()
-        self.bus = Layers(hub or MemoryHub(), self.clock)
-        self.monitor = LayerMonitor(bus=self.bus, clock=self.clock)
-
-    def integration(self, store: Store, ask: Any = None) -> Integration:
-        """The part that follows from it."""
-
-        async def ignore(_message: Any) -> None: ...
-
-        shipped = ConfigureBatching(batch_size=32, batch_timeout_ms=2.0)
-        return Integration(
-            monitor=self.monitor, store=store, ask=ask or ignore, batching=shipped, clock=self.clock,
-            report=lambda *_, **__: None,
-        )  # fmt: skip
 
 
 async def test_pairs_that_run_are_measured_and_others_are_absent():
@@ -107,7 +49,8 @@ async def test_pairs_that_run_are_measured_and_others_are_absent():
         "agent": True, "scheduler": True, "optimizer": True, "evolver": False, "gpu_broker": False,
     }  # fmt: skip
     pairs = {(pair.source, pair.target): pair for pair in found.pairs}
-    assert set(pairs) == {("optimizer", "agent"), ("optimizer", "scheduler"), ("agent", "optimizer")}
+    running = ("agent", "scheduler", "optimizer")
+    assert set(pairs) == {(source, target) for source in running for target in running if source != target}
     agent = pairs["optimizer", "agent"]
     assert (agent.checks, agent.failures, agent.reachable) == (4, 0, True)
     assert (agent.p50_ms, agent.p95_ms) == (pytest.approx(4.0), pytest.approx(40.0))
@@ -118,7 +61,7 @@ async def test_pairs_that_run_are_measured_and_others_are_absent():
 async def test_a_slow_or_silent_layer_misses_the_target():
     """Over 50 ms at p95, or no answer at all, is told; a failed check has no latency; the breaker opens."""
     stage = Stage()
-    stage.bus.layers = {"scheduler": 60.0}
+    stage.bus.layers, stage.bus.refusing = {"scheduler": 60.0}, {"scheduler": "not-running"}
     async with stage.bus:
         assert (await stage.monitor.monitor(GetMonitor())).within_target is False
         stage.bus.layers = {"scheduler": None}
@@ -130,6 +73,29 @@ async def test_a_slow_or_silent_layer_misses_the_target():
     assert (pair.checks, pair.failures, pair.reachable, pair.breaker.state) == (4, 3, False, "open")
     assert pair.p95_ms == pytest.approx(60.0)
     assert len(stage.bus.waited) == asked
+
+
+async def test_a_new_layer_is_measured_by_its_name_alone():
+    """An evolver that starts is in every pair both ways; one that cannot measure is a target only; gone is gone."""
+    stage = Stage()
+    stage.bus.layers = {"agent": 4.0}
+    async with stage.bus:
+        await stage.monitor.measure()
+        stage.bus.layers["evolver"] = 2.0
+        await stage.monitor.measure()
+        assert {(pair.source, pair.target) for pair in stage.monitor.view().pairs} >= {
+            ("evolver", "agent"), ("agent", "evolver"), ("evolver", "optimizer"), ("optimizer", "evolver"),
+        }  # fmt: skip
+        stage.bus.refusing["evolver"] = "not-running"
+        await stage.monitor.measure()
+        assert {pair.source for pair in stage.monitor.view().pairs} == {"agent", "optimizer"}
+        stage.bus.refusing["evolver"] = "breaker-open"
+        await stage.monitor.measure()
+        [back] = [pair for pair in stage.monitor.view().pairs if pair.source == "evolver" and pair.target == "agent"]
+        assert (back.reachable, back.breaker.state) == (False, "open")
+        del stage.bus.layers["evolver"]
+        await stage.monitor.measure()
+        assert not [pair for pair in stage.monitor.view().pairs if "evolver" in (pair.source, pair.target)]
 
 
 async def test_nothing_measured_is_not_within_the_target():

@@ -25,7 +25,7 @@ from chimera.errors import BadMessageError, CorruptError, NoModelError
 from chimera.testing import ManualClock
 from subjects import is_token
 from subjects.event import TaskProcessed
-from subjects.optimizer import CheckModels, RestoreModels, TrainModels
+from subjects.optimizer import BackUpModel, CheckModels, RestoreModels, StoreModel, TrainModels
 
 pytestmark = pytest.mark.anyio
 
@@ -161,6 +161,44 @@ async def test_going_back_takes_the_version_before(world: World):
         await world.shelf.restore(RestoreModels(name=INPUTS, version=9))
     with pytest.raises(BadMessageError):
         await world.shelf.restore(RestoreModels(version=1))
+
+
+async def test_a_backup_comes_back_on_another_system(world: World):
+    """Every version's bytes, taken out and taken in elsewhere, are the same models; again changes nothing."""
+    await world.live_through(300)
+    for _ in range(2):
+        await world.clock.advance(1.0)
+        await world.shelf.train(TrainModels(name=INPUTS))
+    saved = [await world.shelf.back_up(BackUpModel(name=INPUTS, version=version)) for version in (1, 2)]
+    assert [(one.version, one.live) for one in saved] == [(1, False), (2, True)]
+    assert await world.shelf.back_up(BackUpModel(name=INPUTS)) == saved[1]
+    other = World()
+    async with other.bus:
+        for _ in range(2):
+            for one in saved:
+                await other.shelf.take_in(StoreModel(data=one.data, live=one.live))
+        assert await other.versions(INPUTS) == {1: False, 2: True}
+        model = other.shelf.live(INPUTS)
+        await other.shelf.take_in(StoreModel(data=saved[0].data, live=True))
+        assert await other.versions(INPUTS) == {1: True, 2: False}
+    assert model is not None
+    assert model.digest == saved[1].digest
+
+
+async def test_a_spoiled_backup_is_refused(world: World):
+    """One flipped bit, on the way out or in, is a checksum that does not fit; nothing is stored."""
+    await world.live_through(300)
+    await world.shelf.train(TrainModels(name=INPUTS))
+    data = bytearray((await world.shelf.back_up(BackUpModel(name=INPUTS))).data)
+    data[len(data) // 2] ^= 1
+    with pytest.raises(CorruptError):
+        await world.shelf.take_in(StoreModel(data=bytes(data), live=True))
+    await world.spoil(INPUTS, 1)
+    with pytest.raises(CorruptError):
+        await world.shelf.back_up(BackUpModel(name=INPUTS))
+    with pytest.raises(NoModelError):
+        await world.shelf.back_up(BackUpModel(name="nobody"))
+    assert len(await world.versions(INPUTS)) == 1
 
 
 async def test_a_missing_list_of_versions_is_named(world: World):

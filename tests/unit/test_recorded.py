@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from actors.refining.gatekeeper import check_plan
 from actors.refining.observing import Answer, answer_of, needs_judgement, observe
 from actors.refining.recorded import Recorder, part_of
+from chimera.errors import BadMessageError
 from subjects.agent import Manifest
 from subjects.event import TaskJudged, TaskProcessed
-from subjects.experiment import Metric
+from subjects.experiment import Guardrail, Metric, Plan
 
 MANIFEST = Manifest(name="echo", label="label", score="score")
 
@@ -107,3 +109,15 @@ def test_an_answer_that_nobody_judged_tells_nothing_of_its_quality() -> None:
     metrics = [Metric(name="correct"), Metric(name="score_error"), Metric(name="failed")]
     assert [observe(metric, answer, MANIFEST) for metric in metrics] == [None, None, 0.0]
     assert [needs_judgement(metric) for metric in metrics] == [True, True, False]
+
+
+@pytest.mark.parametrize("name", ["run_ms", "cpu_ms", "score_error"])
+def test_an_amount_has_no_proportion(name: str) -> None:
+    """A plan that counts an amount as yes or no is refused, and told what to take; with another kind it is taken."""
+    with pytest.raises(BadMessageError, match=f"{name} is an amount") as refused:
+        check_plan(Plan(primary=Metric(name=name, better="lower")))
+    assert '"mean"' in refused.value.hint
+    with pytest.raises(BadMessageError, match=name):
+        check_plan(Plan(guardrails=[Guardrail(metric=Metric(name=name, better="lower"))]))
+    check_plan(Plan(primary=Metric(name=name, kind="mean", better="lower", high=100.0)))
+    check_plan(Plan(primary=Metric(name="output.price", better="lower")))

@@ -137,6 +137,8 @@ async def test_what_cannot_be_is_refused_with_a_reason():
         await tuner.auto_tune(request(metric=Metric(name="run_ms", kind="quantile", high=100.0)))
     with pytest.raises(BadMessageError, match="below high"):
         await tuner.auto_tune(request(metric=Metric(name="run_ms", kind="mean", low=1.0, high=1.0)))
+    with pytest.raises(BadMessageError, match="no proportion"):
+        await tuner.auto_tune(request(metric=Metric(name="score_error", better="lower")))
     with pytest.raises(NoTuneError):
         await tuner.tune(GetTune(id="t"))
     with pytest.raises(NoTuneError):

@@ -209,6 +209,24 @@ def test_the_heavy_libraries_load_with_the_first_proposal(algorithm: str):
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
 
 
+WARM = """
+import sys
+from actors.tuning.proposing import warm_up
+{}
+warm_up()
+print("optuna.samplers" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(("before", "loaded"), [("", "True"), ("sys.modules['optuna'] = None", "False")])
+def test_the_heavy_libraries_can_be_loaded_ahead_of_time(before: str, loaded: str):
+    """Warming up loads them; an install without them goes on."""
+    ran = subprocess.run(
+        [sys.executable, "-c", WARM.format(before)], capture_output=True, text=True, check=False, timeout=50
+    )
+    assert (ran.returncode, ran.stdout.strip(), ran.stderr) == (0, loaded, "")
+
+
 def test_another_algorithm_may_go_on_with_the_same_trials():
     """What one algorithm learned, the next one starts from."""
     plan = plan_of("random", genome=box([-5, 0], [10, 15]), start_known=False)

@@ -23,6 +23,7 @@ from chimera.errors import (
 )
 from chimera.testing import settle
 from subjects.agent import Predict
+from subjects.layer import CheckLayer
 from subjects.scheduler import (
     OPERATIONS,
     CancelTask,
@@ -43,8 +44,8 @@ pytestmark = pytest.mark.anyio
 
 
 def test_the_actor_answers_every_operation_of_its_port() -> None:
-    """Each declared operation has a handler, and no handler is undeclared."""
-    assert set(Scheduler.handlers) == {operation.request for operation in OPERATIONS}
+    """Each declared operation has a handler, and beyond them every layer's way to the others."""
+    assert set(Scheduler.handlers) == {operation.request for operation in OPERATIONS} | {CheckLayer}
 
 
 async def test_a_task_is_done_and_its_result_kept(stage: Stage) -> None:
