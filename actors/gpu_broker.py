@@ -30,7 +30,8 @@ from actors.brokering.rulebook import Rulebook
 from actors.brokering.streams import device_spec, usage_spec
 from actors.brokering.usage import Usage
 from actors.brokering.views import device_view, lease_view, waiting_view
-from chimera import Actor, handles
+from actors.execution.layers import Layered
+from chimera import handles
 from chimera.bus.contract import Bus, Delivery
 from chimera.errors import ChimeraError, NoLeaseError
 from chimera.metrics import Metrics
@@ -66,7 +67,7 @@ _MOST_FACTS = 10_000
 LEASED, CHANGED = "chimera.live.gpu_broker.leased", "chimera.event.gpu_broker.device"
 
 
-class GpuBroker(Actor, name="gpu_broker", mailbox=4096, concurrency=1024, layer="resources"):
+class GpuBroker(Layered, name="gpu_broker", mailbox=4096, concurrency=1024, layer="resources"):
     """Lends devices.
 
     Args:
