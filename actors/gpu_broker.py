@@ -57,7 +57,7 @@ from subjects.gpu_broker import (
     Rules,
     UsagePatterns,
 )
-from subjects.lease import Allocate, GetLease, Lease, Leases, ListLeases, Release, Renew
+from subjects.lease import Allocate, GetLease, GiveBack, Lease, Leases, ListLeases, Renew
 
 if TYPE_CHECKING:
     from chimera.node.parts import Parts
@@ -155,7 +155,7 @@ class GpuBroker(Layered, name="gpu_broker", mailbox=4096, concurrency=1024, laye
         return await self._desk.renew(message)
 
     @handles
-    async def release(self, message: Release) -> Lease:
+    async def release(self, message: GiveBack) -> Lease:
         """Give a lease back."""
         return await self._desk.release(message)
 

@@ -138,7 +138,7 @@ class Renew(Request[Lease], frozen=True, kw_only=True):
     busy: bool = True
 
 
-class Release(Request[Lease], frozen=True, kw_only=True):
+class GiveBack(Request[Lease], frozen=True, kw_only=True):
     """Give a lease back, or stop waiting for it. With a ``token`` only if it is the lease's own."""
 
     id: LeaseId
@@ -182,7 +182,7 @@ class LeaseChanged(Event, frozen=True, kw_only=True):
     reason: str = ""
 
 
-class Interval(Event, frozen=True, kw_only=True):
+class LeaseInterval(Event, frozen=True, kw_only=True):
     """A lease had a share of a device from ``began_at`` to ``ended_at``: one line of the usage ledger, stream USAGE.
 
     A line can be told twice; ``lease`` and ``device`` together tell it apart from every other.
@@ -240,7 +240,7 @@ RENEW = Operation(
     example={"id": "lease-1", "token": 1},
 )  # fmt: skip
 RELEASE = Operation(
-    "gpu_broker", "release", Release, Lease, _P, "Give a lease back, or stop waiting for it",
+    "gpu_broker", "release", GiveBack, Lease, _P, "Give a lease back, or stop waiting for it",
     http=(Http("DELETE", "/api/gpu/{id}"),), open=True, errors=(*_NONE, "fenced"), example=_ONE,
 )  # fmt: skip
 LEASES = Operation(
@@ -256,6 +256,6 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (ALLOCATE, RENEW, RELEASE, LEASES,
 USED, SAMPLED = "chimera.used.lease", "chimera.used.sample"
 EVENTS: tuple[EventType, ...] = (
     EventType(LeaseChanged, "chimera.live.gpu_broker.leased", "a lease was granted, given notice, or ended"),
-    EventType(Interval, USED, "a line of the usage ledger"),
+    EventType(LeaseInterval, USED, "a line of the usage ledger"),
     EventType(Sampled, SAMPLED, "what was lent at a minute"),
 )  # fmt: skip

@@ -14,7 +14,7 @@ from chimera.errors import (
     NoCapacityError,
     NoLeaseError,
 )
-from subjects.lease import Allocate, Lease, LeaseChanged, Release, Renew
+from subjects.lease import Allocate, GiveBack, Lease, LeaseChanged, Renew
 
 from . import changes
 from .changes import Ask
@@ -234,7 +234,7 @@ class Desk:
             raise FencedError(outcome.detail) if outcome.code == "fenced" else NoLeaseError(outcome.detail)
         return lease_view(lease, core.registry.grants_of(lease) or _held(lease, outcome))
 
-    async def release(self, message: Release) -> Lease:
+    async def release(self, message: GiveBack) -> Lease:
         """Give a lease back, or stop waiting for it. One that ended a moment ago is answered as it ended.
 
         Raises:

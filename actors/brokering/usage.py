@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from chimera.errors import ChimeraError
 from chimera.wire import encode
-from subjects.lease import SAMPLED, USED, Interval, Sampled
+from subjects.lease import SAMPLED, USED, LeaseInterval, Sampled
 
 from . import changes
 from .core import Core
@@ -125,9 +125,9 @@ def _sample(core: Core, at: float, records: list[Record]) -> Sampled:
     )  # fmt: skip
 
 
-def interval_of(record: Record, line: Line) -> Interval:
+def interval_of(record: Record, line: Line) -> LeaseInterval:
     """A line of the ledger as a fact."""
-    return Interval(
+    return LeaseInterval(
         lease=line.lease, device=record.id, node=record.node, kind=record.kind, model=record.model, layer=line.layer,
         tenant=line.tenant, agent=line.agent, milli=line.milli, memory_mib=line.memory_mib,
         share=record.share(line.milli, line.memory_mib), token=line.token, began_at=line.began_at,

@@ -22,7 +22,7 @@ from chimera.cli.gpu_run import LeasedRun
 from chimera.devices.processes import strays
 from chimera.errors import NoCapacityError
 from subjects.device import DeviceView, GetDevices
-from subjects.lease import Release
+from subjects.lease import GiveBack
 from tests.support.fake_nvml import Machine, machine
 from tests.support.fence_world import GPU, GRACE_S, INTERVAL_S, NODE, faked
 from tests.support.nats_server import NatsServer
@@ -121,7 +121,7 @@ async def test_a_revoked_lease_ends_its_command(machine: Machine, tmp_path: Path
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(main)
             await until(deaf.exists)
-            await here.system.ask(Release(id="r1"))
+            await here.system.ask(GiveBack(id="r1"))
             await here.until_free()
             assert strays("r1") == []
     assert codes in ([1], [137])

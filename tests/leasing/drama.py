@@ -36,7 +36,7 @@ from chimera.errors import ChimeraError
 from chimera.system import System
 from chimera.wire import decode
 from subjects.gpu_node import Admit, Admitted
-from subjects.lease import Interval, Need
+from subjects.lease import LeaseInterval, Need
 from tests.leasing.floor import Floor, Manners
 from tests.leasing.overseer import Overseer
 from tests.leasing.patron import Patron, Wish
@@ -200,7 +200,7 @@ class Drama:
     def _usage(self) -> dict[tuple[str, str, int], float]:
         found = dict[tuple[str, str, int], float]()
         for message in self.hub.streams[USAGE].after(1, "chimera.used.lease", 100_000):
-            line = decode(message.data, Interval)
+            line = decode(message.data, LeaseInterval)
             found.setdefault((line.lease, line.device, line.token), max(0.0, line.ended_at - line.began_at))
         return found
 

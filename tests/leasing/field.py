@@ -12,7 +12,7 @@ import anyio
 from anyio.abc import SocketAttribute, SocketStream
 
 from actors.brokering.record import WHOLE, Grant, Line, Record
-from subjects.lease import Interval
+from subjects.lease import LeaseInterval
 from tests.support.processes import is_alive
 
 Part = tuple[str, str, int]
@@ -33,7 +33,7 @@ class Field:
 
     grants: dict[Part, Grant] = field(default_factory=dict[Part, Grant])
     lines: dict[Part, Line] = field(default_factory=dict[Part, Line])
-    booked: dict[Part, Interval] = field(default_factory=dict[Part, Interval])
+    booked: dict[Part, LeaseInterval] = field(default_factory=dict[Part, LeaseInterval])
     records: dict[str, Record] = field(default_factory=dict[str, Record])
     active: dict[str, dict[int, tuple[str, int]]] = field(
         default_factory=lambda: defaultdict[str, dict[int, tuple[str, int]]](dict)
@@ -60,7 +60,7 @@ class Field:
         for line in record.lines:
             self.lines[line.lease, record.id, line.token] = line
 
-    def book(self, interval: Interval) -> None:
+    def book(self, interval: LeaseInterval) -> None:
         """The ledger has a line."""
         part = (interval.lease, interval.device, interval.token)
         known = self.booked.setdefault(part, interval)

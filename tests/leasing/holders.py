@@ -18,7 +18,7 @@ from chimera.devices.tenure import Tenure, boot_time
 from chimera.errors import ChimeraError, NotFoundError
 from chimera.system import System
 from subjects.gpu_node import Admit
-from subjects.lease import Allocate, Grant, Lease, Need, Release, Renew
+from subjects.lease import Allocate, GiveBack, Grant, Lease, Need, Renew
 
 CLIENTS = 6
 WORKER = Path(__file__).with_name("worker.py")
@@ -78,7 +78,7 @@ class Client:
                     with suppress(ProcessLookupError):
                         os.killpg(worker.pid, signal.SIGKILL)
         with suppress(ChimeraError):
-            await self._system.ask(Release(id=lease.id, token=lease.token), timeout_s=3.0)
+            await self._system.ask(GiveBack(id=lease.id, token=lease.token), timeout_s=3.0)
 
     async def _start(self, lease: Lease, node: str) -> subprocess.Popen[bytes] | None:
         """A worker on a node, let in by its fence; ``None`` if it was not."""

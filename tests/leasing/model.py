@@ -26,8 +26,6 @@ from tests.leasing.store import Change, Store
 
 WALL = 1_800_000_000.0
 NOTICE_S = 3.0
-_ROUNDS, _LONG_S = 300, 60.0
-"""A lease that was granted by a clock that was an hour ahead stands for that hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,42 +394,3 @@ class World:
         for broker in self.brokers.values():
             broker.life += 1
             broker.believe(self.store)
-
-    # -- the end -------------------------------------------------------------------------------------------------------
-
-    def settle(self) -> None:
-        """The faults end and everybody does what is due, until all leases must be over."""
-        self.cut.clear()
-        for broker in self.brokers.values():
-            broker.behind = 0.0
-        for client in self.clients.values():
-            client.over = True
-        for node in self.boxes:
-            self.agent_up(node)
-            self.floor.backends[node].silent.clear()
-        for work in [work for work in self.floor.works.values() if not work.lease]:
-            self.floor.stop(work)
-        for number in range(_ROUNDS):
-            self._turn(1.0 if number < _ROUNDS // 2 else _LONG_S)
-            if self._is_quiet():
-                break
-        self.overseer.sum_up(self.store.records(), self.store.usage)
-
-    def _turn(self, seconds: float) -> None:
-        while self.mail:
-            self.deliver(0)
-        for lease, client in self.clients.items():
-            if client.tokens and not client.stopped and client.tenure.is_over(self.now) and not client.deaf:
-                self.stop(lease)
-        for node in self.boxes:
-            self.follow(node)
-            self.round(node)
-        for name in self.brokers:
-            self.listen(name)
-            self.sweep(name)
-            self.book(name)
-        self.wait(seconds)
-
-    def _is_quiet(self) -> bool:
-        busy = any(record.grants or record.lines for record in self.store.records().values())
-        return not busy and not self.mail and not any(work.lease for work in self.floor.works.values())

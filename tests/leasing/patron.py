@@ -11,7 +11,7 @@ from chimera.devices.tenure import Tenure
 from chimera.errors import ChimeraError, FencedError, NotFoundError, OverloadedError
 from chimera.system import System
 from subjects.gpu_node import Admit
-from subjects.lease import Allocate, Lease, Need, Release, Renew
+from subjects.lease import Allocate, GiveBack, Lease, Need, Renew
 from tests.leasing.floor import Floor, Manners, Work
 from tests.leasing.overseer import Overseer
 from tests.simulation.trace import Trace
@@ -136,7 +136,7 @@ class Patron:
     async def _release(self, lease: Lease) -> None:
         for _ in range(_TRIES):
             try:
-                await self.system.ask(Release(id=lease.id, token=lease.token), timeout_s=3.0)
+                await self.system.ask(GiveBack(id=lease.id, token=lease.token), timeout_s=3.0)
             except (NotFoundError, FencedError):
                 return
             except ChimeraError as error:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from actors.brokering.changes import Ask
+from tests.leasing.ending import settle
 from tests.leasing.floor import GPU_MIB, Manners
 from tests.leasing.model import World
 
@@ -242,7 +243,7 @@ def play(seed: int, steps: int = STEPS) -> Outcome:
             if world.overseer.broken:
                 break
         else:
-            world.settle()
+            settle(world)
         seen = world.overseer
         admitted = sum(len(room) for room in seen.used.values())
         return Outcome(seed, seen.broken, player.story, len(seen.granted), admitted)

@@ -21,7 +21,7 @@ from actors.brokering.streams import DEVICE, DEVICES, USAGE
 from chimera.bus.nats import NatsBus
 from chimera.errors import ChimeraError
 from chimera.wire import decode
-from subjects.lease import USED, Interval
+from subjects.lease import USED, LeaseInterval
 from tests.leasing.field import Field
 from tests.support.nats_cluster import NatsCluster
 from tests.support.nats_server import NatsServer
@@ -147,7 +147,7 @@ class Raid:
             self._result.seen.see(unpack(data))
 
     def _book(self, data: bytes) -> None:
-        self._result.seen.book(decode(data, Interval))
+        self._result.seen.book(decode(data, LeaseInterval))
 
     # -- blows ---------------------------------------------------------------------------------------------------------
 

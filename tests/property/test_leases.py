@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from actors.brokering.changes import Ask
 from tests.leasing.drama import perform
+from tests.leasing.ending import settle
 from tests.leasing.floor import GPU_MIB, Manners
 from tests.leasing.model import World
 from tests.leasing.mutations import MUTATIONS
@@ -158,7 +159,7 @@ class Leases(RuleBasedStateMachine):
         if hasattr(self, "world"):
             with self.world:
                 if not self.world.overseer.broken:
-                    self.world.settle()
+                    settle(self.world)
             self.checked()
 
 

@@ -20,7 +20,7 @@ from chimera.system import System
 from chimera.wire import decode, encode
 from subjects.device import NODE_REPORTED, NodeReported, Told
 from subjects.gpu_broker import CheckBroker
-from subjects.lease import USED, Allocate, Interval, Lease, Need
+from subjects.lease import USED, Allocate, Lease, LeaseInterval, Need
 from tests.support.waiting import until
 
 
@@ -106,10 +106,10 @@ async def record(bus: Bus, node: str, device: str) -> Record:
     return unpack(stored.data)
 
 
-async def ledger(bus: Bus) -> list[Interval]:
+async def ledger(bus: Bus) -> list[LeaseInterval]:
     """Every line of the usage ledger, as often as it was told."""
     async with bus.read(USAGE, subject=USED) as source:
-        return [decode(stored.data, Interval) async for stored in source]
+        return [decode(stored.data, LeaseInterval) async for stored in source]
 
 
 async def lease(system: System, need: Need | None = None, timeout_s: float = 20.0, **fields: Any) -> Lease:

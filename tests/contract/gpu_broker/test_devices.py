@@ -16,7 +16,7 @@ from chimera.errors import ConflictError, NoCapacityError, NoDeviceError
 from chimera.system import System
 from subjects.device import DeviceView, Drain, Forget, GetDevices, Undrain
 from subjects.gpu_broker import BrokerHealth, CheckBroker
-from subjects.lease import Allocate, Need, Release, Renew
+from subjects.lease import Allocate, GiveBack, Need, Renew
 from tests.support import lending
 from tests.support.lending import PlayedNode, eventually, lease
 
@@ -92,7 +92,7 @@ async def test_an_ended_lease_on_a_fenced_device_is_waited_for(system: System, b
     """Its share is lent again only when the fence, having seen the end, says that nothing of the holder is left."""
     held = await lease(system, Need(devices=2))
     node.change("GPU-0", held=[held.id])
-    await system.ask(Release(id=held.id))
+    await system.ask(GiveBack(id=held.id))
     ended = await lending.record(bus, "n1", "GPU-0")
     assert ended.grants[0].ended == "released"
     before = ended.version - 1
@@ -192,7 +192,7 @@ async def test_two_brokers_grant_nothing_twice(second: Bus, system: System, bus:
         assert len(won) == 4
         assert holders == {one.grants[0].device: one.id for one in won}
         released = other if won[0].id.startswith("a") else system
-        answer = await released.ref("gpu_broker", node=released.node).ask(Release(id=won[0].id, token=won[0].token))
+        answer = await released.ref("gpu_broker", node=released.node).ask(GiveBack(id=won[0].id, token=won[0].token))
         assert answer.state == "released"
 
 

@@ -12,7 +12,7 @@ from chimera.bus import Bus
 from chimera.errors import BadMessageError, ConflictError, FencedError, NoCapacityError, NoLeaseError
 from chimera.system import System
 from subjects.gpu_broker import CheckBroker
-from subjects.lease import GetLease, ListLeases, Need, Release, Renew
+from subjects.lease import GetLease, GiveBack, ListLeases, Need, Renew
 from tests.support import lending
 from tests.support.lending import eventually, lease
 
@@ -51,7 +51,7 @@ async def test_four_gpus_serve_four_and_refuse_the_fifth(system: System):
     with pytest.raises(NoCapacityError) as refused:
         await lease(system)
     assert (refused.value.executed, (refused.value.data or {})["position"]) == ("no", 1)
-    await system.ask(Release(id=held[0].id, token=held[0].token))
+    await system.ask(GiveBack(id=held[0].id, token=held[0].token))
     again = await lease(system)
     assert again.grants[0].device == held[0].grants[0].device
     assert again.token > held[0].token
@@ -79,7 +79,7 @@ async def test_a_gang_is_granted_whole_or_not_at_all(system: System, bus: Bus):
     gang = await lease(system, Need(devices=4, one_node=False))
     assert len({grant.device for grant in gang.grants}) == 4
     assert gang.token == max(grant.token for grant in gang.grants)
-    await system.ask(Release(id=gang.id))
+    await system.ask(GiveBack(id=gang.id))
     await lease(system)
     with pytest.raises(NoCapacityError):
         await lease(system, Need(devices=4, one_node=False))
@@ -133,7 +133,7 @@ async def test_asked_twice_it_is_the_same_lease(system: System, bus: Bus):
     assert sum(len(one.grants) for one in (await lending.records(bus)).values()) == 1
     with pytest.raises(ConflictError):
         await lease(system, Need(milli=200), id="same")
-    await system.ask(Release(id="same"))
+    await system.ask(GiveBack(id="same"))
     with pytest.raises(ConflictError):
         await lease(system, id="same")
 
@@ -147,8 +147,8 @@ async def test_a_renewal_needs_the_token_and_extends(system: System):
     with pytest.raises(FencedError):
         await system.ask(Renew(id=granted.id, token=granted.token - 1))
     with pytest.raises(FencedError):
-        await system.ask(Release(id=granted.id, token=granted.token - 1))
-    await system.ask(Release(id=granted.id, token=granted.token))
+        await system.ask(GiveBack(id=granted.id, token=granted.token - 1))
+    await system.ask(GiveBack(id=granted.id, token=granted.token))
     with pytest.raises(NoLeaseError):
         await system.ask(Renew(id=granted.id, token=granted.token))
 
@@ -156,10 +156,10 @@ async def test_a_renewal_needs_the_token_and_extends(system: System):
 async def test_releasing_twice_is_releasing_once(system: System):
     """The second time it is answered as it ended; a lease that never was is not found."""
     granted = await lease(system)
-    assert (await system.ask(Release(id=granted.id))).state == "released"
-    assert (await system.ask(Release(id=granted.id))).state == "released"
+    assert (await system.ask(GiveBack(id=granted.id))).state == "released"
+    assert (await system.ask(GiveBack(id=granted.id))).state == "released"
     with pytest.raises(NoLeaseError):
-        await system.ask(Release(id="never-was"))
+        await system.ask(GiveBack(id="never-was"))
 
 
 async def test_what_is_not_renewed_expires_and_stands_in_the_ledger(system: System, bus: Bus):
@@ -180,7 +180,7 @@ async def test_the_ledger_has_each_lease_once(system: System, bus: Bus):
     async def use() -> None:
         for _ in range(10):
             granted = await lease(system, Need(milli=100), wait_s=10)
-            await system.ask(Release(id=granted.id, token=granted.token))
+            await system.ask(GiveBack(id=granted.id, token=granted.token))
 
     async with anyio.create_task_group() as group:
         for _ in range(4):
@@ -201,7 +201,7 @@ async def test_leases_are_listed_and_found(system: System):
     assert ([one.id for one in listed.leases], listed.total) == ([mine.id], 1)
     assert (await system.ask(GetLease(id=other.id))).tenant == "t2"
     assert len((await system.ask(ListLeases(node=mine.grants[0].node))).leases) >= 1
-    await system.ask(Release(id=mine.id))
+    await system.ask(GiveBack(id=mine.id))
     with pytest.raises(NoLeaseError):
         await system.ask(GetLease(id=mine.id))
 

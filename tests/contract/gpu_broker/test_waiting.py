@@ -13,7 +13,7 @@ from chimera.bus import Bus
 from chimera.errors import ConflictError, NoCapacityError
 from chimera.system import System
 from subjects.gpu_broker import ConfigureBroker, GetRules, TenantRule
-from subjects.lease import GetLease, Lease, ListLeases, Need, Release, Renew
+from subjects.lease import GetLease, GiveBack, Lease, ListLeases, Need, Renew
 from tests.support import lending
 from tests.support.lending import eventually, lease
 
@@ -59,14 +59,14 @@ async def test_who_waits_is_answered_when_something_comes_back(system: System):
         group.start_soon(ask)
         waiting = await waits(system, "patient")
         assert (waiting.state, waiting.position) == ("waiting", 1)
-        await system.ask(Release(id=held[1].id))
+        await system.ask(GiveBack(id=held[1].id))
     assert got[0].grants[0].device == held[1].grants[0].device
 
 
 async def test_who_waits_too_long_is_told_the_place_and_an_estimate(system: System):
     """The refusal comes at the end of the wait, with the position; past returns make the estimate."""
     held = [await lease(system), await lease(system)]
-    await system.ask(Release(id=held[0].id))
+    await system.ask(GiveBack(id=held[0].id))
     await lease(system)
     with pytest.raises(NoCapacityError) as refused:
         await lease(system, wait_s=0.3)
@@ -90,9 +90,9 @@ async def test_the_larger_priority_is_first(system: System):
         await waits(system, "low")
         group.start_soon(ask, "high", 90)
         await waits(system, "high", place=1)
-        await system.ask(Release(id=held[0].id))
+        await system.ask(GiveBack(id=held[0].id))
         await lending.until(lambda: order == ["high"])
-        await system.ask(Release(id=held[1].id))
+        await system.ask(GiveBack(id=held[1].id))
     assert order == ["high", "low"]
 
 
@@ -105,7 +105,7 @@ async def test_a_gang_that_waited_long_is_not_passed_by_small_ones(system: Syste
     async def ask(name: str, devices: int, priority: int) -> None:
         granted = await lease(system, Need(devices=devices), id=name, wait_s=15, priority=priority)
         got.append(name)
-        await system.ask(Release(id=granted.id))
+        await system.ask(GiveBack(id=granted.id))
 
     async with anyio.create_task_group() as group:
         group.start_soon(ask, "gang", 2, 0)
@@ -113,10 +113,10 @@ async def test_a_gang_that_waited_long_is_not_passed_by_small_ones(system: Syste
         await anyio.sleep(0.3)
         group.start_soon(ask, "small", 1, 100)
         await waits(system, "small")
-        await system.ask(Release(id=held[0].id))
+        await system.ask(GiveBack(id=held[0].id))
         await anyio.sleep(0.3)
         assert got == []
-        await system.ask(Release(id=held[1].id))
+        await system.ask(GiveBack(id=held[1].id))
     assert got[0] == "gang"
 
 
@@ -133,7 +133,7 @@ async def test_a_request_that_waits_can_be_cancelled(system: System):
     async with anyio.create_task_group() as group:
         group.start_soon(ask)
         await waits(system, "gone")
-        assert (await system.ask(Release(id="gone"))).state == "released"
+        assert (await system.ask(GiveBack(id="gone"))).state == "released"
     assert len(seen) == 1
     assert not (await system.ask(ListLeases())).waiting
 
@@ -144,13 +144,13 @@ async def test_a_caller_that_goes_away_leaves_nothing_behind(system: System, bus
     with anyio.move_on_after(0.3):
         await lease(system, wait_s=15)
     await eventually(lambda: nobody_waits(system))
-    await system.ask(Release(id=held.id))
+    await system.ask(GiveBack(id=held.id))
     for number in range(20):
         answered: Lease | None = None
         with anyio.move_on_after(0.0002 * number), suppress(NoCapacityError):
             answered = await lease(system, ttl_s=1)
         if answered is not None:
-            await system.ask(Release(id=answered.id))
+            await system.ask(GiveBack(id=answered.id))
 
     async def all_free() -> bool:
         return not any(one.grants for one in (await lending.records(bus)).values())
