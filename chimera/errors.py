@@ -139,6 +139,20 @@ class NoGenomeError(NotFoundError):
     default_hint = "list them with: chimera genome list"
 
 
+class NoLeaseError(NotFoundError):
+    """There is no such lease, or it ended long ago."""
+
+    code = "no-lease"
+    default_hint = "list them with: chimera gpu leases"
+
+
+class NoDeviceError(NotFoundError):
+    """There is no such device or node."""
+
+    code = "no-device"
+    default_hint = "list them with: chimera gpu status"
+
+
 class MethodError(ChimeraError):
     """The path is right, the method is not."""
 
@@ -211,6 +225,18 @@ class OverloadedError(ChimeraError):
 
     code, status, executed = "overloaded", 429, "no"
     default_hint = "wait for retry_after_s and try again"
+
+
+class NoCapacityError(OverloadedError):
+    """Nothing that fits is free. ``data`` holds the position in the queue and an estimate, if there is one."""
+
+    code = "no-capacity"
+
+
+class OverBudgetError(ChimeraError):
+    """The tenant's budget does not cover it."""
+
+    code, status, executed = "over-budget", 402, "no"
 
 
 class CancelledByCallerError(ChimeraError):

@@ -7,12 +7,16 @@ from typing import Any
 from . import (
     agent,
     autonomous,
+    device,
     event,
     evolution,
     evolver,
     experiment,
     genome,
+    gpu_broker,
+    gpu_node,
     insight,
+    lease,
     node,
     optimizer,
     report,
@@ -26,14 +30,12 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
     *agent.OPERATIONS, *trial.OPERATIONS, *node.OPERATIONS, *scheduler.OPERATIONS,
     *optimizer.OPERATIONS, *experiment.OPERATIONS, *insight.OPERATIONS, *report.OPERATIONS,
     *evolver.OPERATIONS, *evolution.OPERATIONS, *genome.OPERATIONS, *autonomous.OPERATIONS,
+    *gpu_broker.OPERATIONS, *device.OPERATIONS, *lease.OPERATIONS, *gpu_node.OPERATIONS,
 )  # fmt: skip
 EVENTS: tuple[EventType, ...] = (
-    *event.EVENTS,
-    *experiment.EVENTS,
-    *optimizer.EVENTS,
-    *evolution.EVENTS,
-    *autonomous.EVENTS,
-)
+    *event.EVENTS, *experiment.EVENTS, *optimizer.EVENTS, *evolution.EVENTS, *autonomous.EVENTS, *device.EVENTS,
+    *lease.EVENTS,
+)  # fmt: skip
 
 _by_name = {operation.name: operation for operation in OPERATIONS}
 _by_request: dict[type[Message], Operation[Any, Any]] = {operation.request: operation for operation in OPERATIONS}

@@ -39,6 +39,8 @@ class Place:
 class Cluster:
     """What every node has left. ``version`` of a node grows with each change of it.
 
+    ``free`` is (nodes, devices), the milli-shares left, 0 where a device may not be used; ``idle`` its sum per node.
+
     Args:
         nodes: The machines, in the order that decides between equals; names are unique.
 
@@ -63,12 +65,9 @@ class Cluster:
         self.version: Ints = np.zeros(len(nodes), dtype=np.int64)
         self.total_milli = int(self.milli.sum())
         self.used_milli = 0
+        self.free: Ints = self.milli.copy()
+        self.idle: Ints = self.free.sum(axis=1)
         self._count = np.array([node.devices for node in nodes], dtype=np.int64)
-
-    @property
-    def free(self) -> Ints:
-        """Milli-shares left per node and device, 0 where a device may not be used."""
-        return np.where(self.usable, self.milli, 0)
 
     def allows(self, shape: Shape) -> Mask:
         """Per model: whether the shape may use it."""
@@ -85,7 +84,7 @@ class Cluster:
 
     def open_devices(self, shape: Shape) -> Mask:
         """Per node and device: whether it has enough left for one device's part of the shape."""
-        room = self.usable & (self.milli >= shape.milli)
+        room = self.usable & (self.free >= shape.milli)
         if shape.device_memory_mib:
             room &= self.device_memory >= shape.device_memory_mib
         return room
@@ -111,7 +110,31 @@ class Cluster:
         if device >= self._count[node]:
             raise BadMessageError(f"{self.nodes[node].name} has no device {device}")
         self.usable[node, device] = usable
-        self.version[node] += 1
+        self._changed(node)
+
+    def tell(self, node: int, *, cpu_milli: int, memory_mib: int, devices: Sequence[tuple[int, int, bool]]) -> None:
+        """Say what a node has left, for whoever keeps the books elsewhere.
+
+        Args:
+            node: Its index.
+            cpu_milli: Processors left; below 0 counts as 0, as everything here.
+            memory_mib: Main memory left.
+            devices: For each of its devices, in order: milli-shares left, memory left in MiB, whether it may be used.
+
+        Raises:
+            BadMessageError: If there are not as many as the node has.
+        """
+        if len(devices) != self._count[node]:
+            raise BadMessageError(f"{self.nodes[node].name} has {self._count[node]} devices, not {len(devices)}")
+        self.cpu[node], self.memory[node] = max(0, cpu_milli), max(0, memory_mib)
+        if devices:
+            here = slice(0, len(devices))
+            before = int(self.milli[node, here].sum())
+            self.milli[node, here] = [max(0, milli) for milli, _, _ in devices]
+            self.device_memory[node, here] = [max(0, memory) for _, memory, _ in devices]
+            self.usable[node, here] = [usable for _, _, usable in devices]
+            self.used_milli += before - int(self.milli[node, here].sum())
+        self._changed(node)
 
     def _change(self, place: Place, shape: Shape, sign: int) -> None:
         node, devices = place.node, list(place.devices)
@@ -120,4 +143,9 @@ class Cluster:
         self.milli[node, devices] += sign * shape.milli
         self.device_memory[node, devices] += sign * shape.device_memory_mib
         self.used_milli -= sign * shape.total_milli
+        self._changed(node)
+
+    def _changed(self, node: int) -> None:
+        self.free[node] = self.milli[node] * self.usable[node]
+        self.idle[node] = self.free[node].sum()
         self.version[node] += 1

@@ -6,6 +6,8 @@ Gradient Descent", USENIX ATC 2023, sections 4.2 and 4.3.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,47 +18,72 @@ from .shape import Shape
 Floats = NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What typical work finds on nodes: for each size of share that is asked for, devices that have it.
+
+    Attributes:
+        idle: (n,) milli-shares left.
+        open: (n, sizes) devices with at least so much left.
+        usable: (n, sizes) milli-shares left on those.
+    """
+
+    idle: Ints
+    open: Ints
+    usable: Ints
+
+
 class Fragmentation:
     """Expected unusable idle compute of nodes, in milli-shares, for one mix of typical shapes.
 
     For a typical shape that does not fit a node at all, all of the node's idle compute is lost; else what is left on
-    devices that have less than the shape asks of each.
+    devices that have less than the shape asks of each. So what is not lost is, summed over kinds of shapes (size of
+    share, number of devices), the weight of the kind's shapes whose processors and model the node has, times what is
+    left on devices with room for the size, if there are enough of them. The weight is a step function of the
+    processors left, kept as a table.
     """
 
     def __init__(self, cluster: Cluster, mix: Mix) -> None:
         shapes = [shape for shape in mix.shares if shape.devices]
-        shares = [mix.shares[shape] for shape in shapes]
-        self._without = sum(share for shape, share in mix.shares.items() if not shape.devices)
-        self._cpu: Ints = np.array([shape.cpu_milli for shape in shapes], dtype=np.int64)
-        self._count: Ints = np.array([shape.devices for shape in shapes], dtype=np.int64)
-        self._share: Floats = np.array(shares, dtype=np.float64)
-        self._allowed = (
-            np.array([cluster.allows(shape) for shape in shapes]).reshape(len(shapes), len(cluster.models)).T
-        )
-        # shapes that ask the same of each device share the costly comparison
-        asked = np.array([shape.milli for shape in shapes], dtype=np.int64)
-        self._asks, self._which = np.unique(asked, return_inverse=True)
+        sizes, kinds = {max(1, one.milli) for one in shapes}, {(max(1, one.milli), one.devices) for one in shapes}
+        self._sizes: Ints = np.array(sorted(sizes), dtype=np.int64)
+        order = sorted(kinds)
+        self._size_of: Ints = np.searchsorted(self._sizes, np.array([size for size, _ in order], dtype=np.int64))
+        self._count: Ints = np.array([count for _, count in order], dtype=np.int64)
+        self._steps: Ints = np.array(sorted({shape.cpu_milli for shape in shapes}), dtype=np.int64)
+        weight = np.zeros((len(cluster.models), len(self._steps) + 1, len(order)))
+        for shape in shapes:
+            step = int(np.searchsorted(self._steps, shape.cpu_milli)) + 1
+            weight[cluster.allows(shape), step, order.index((max(1, shape.milli), shape.devices))] += mix.shares[shape]
+        self._weight: Floats = weight.cumsum(axis=1)
 
-    def of(self, cpu: Ints, free: Ints, model: Ints) -> Floats:
+    def room(self, free: Ints) -> Room:
+        """What is left for each size of share; ``free`` is (n, d), milli-shares left per device."""
+        enough = free[:, :, None] >= self._sizes
+        return Room(free.sum(axis=1), enough.sum(axis=1), (free[:, :, None] * enough).sum(axis=1))
+
+    def room_after(self, room: Room, left: Ints, milli: int) -> Room:
+        """What is left if one device each, which has ``left`` (n,), gives ``milli``."""
+        before, then = left[:, None], left[:, None] - milli
+        had, has = before >= self._sizes, then >= self._sizes
+        return Room(
+            room.idle - milli, room.open - (had ^ has), room.usable - np.where(has, milli, np.where(had, before, 0))
+        )
+
+    def of(self, cpu: Ints, model: Ints, room: Room) -> Floats:
         """Expected fragmentation of nodes with so much left.
 
         Args:
             cpu: (n,) milli-processors left.
-            free: (n, d) milli-shares left per device.
             model: (n,) index of the devices' model.
+            room: What the devices have left.
 
         Returns:
             (n,) milli-shares.
         """
-        idle = free.sum(axis=1).astype(np.float64)
-        if not len(self._share):
-            return idle * self._without
-        enough = free[:, None, :] >= self._asks[None, :, None]
-        open_devices = enough.sum(axis=2)[:, self._which]
-        scraps: Floats = (free[:, None, :] * ~enough).sum(axis=2).astype(np.float64)[:, self._which]
-        fits = (open_devices >= self._count) & (cpu[:, None] >= self._cpu) & self._allowed[model]
-        unused: Floats = scraps * fits + idle[:, None] * ~fits
-        return idle * self._without + np.einsum("ns,s->n", unused, self._share)
+        weight = self._weight[model, np.searchsorted(self._steps, cpu, side="right")]
+        fits = room.open[:, self._size_of] >= self._count
+        return room.idle - (weight * fits * room.usable[:, self._size_of]).sum(axis=1)
 
 
 def after(shape: Shape, free: Ints, open_devices: NDArray[np.bool_]) -> Ints:

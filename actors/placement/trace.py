@@ -1,4 +1,4 @@
-"""Traces of nodes and tasks in the openb CSV format, and their replay through the placement that the broker uses.
+"""Traces of nodes and tasks in the openb CSV format.
 
 Format: Alibaba cluster-trace-gpu-v2023; nodes ``sn,cpu_milli,memory_mib,gpu,model``, tasks ``name,cpu_milli,memory_mib,
 num_gpu,gpu_milli,gpu_spec`` (further columns are ignored; ``gpu_spec`` lists models, separated by ``|``).
@@ -7,46 +7,13 @@ num_gpu,gpu_milli,gpu_spec`` (further columns are ignored; ``gpu_spec`` lists mo
 from __future__ import annotations
 
 import csv
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-
-import numpy as np
 
 from chimera.errors import BadMessageError
 
-from .cluster import Cluster, Node
-from .mix import MixLearner, typical
-from .policy import Placer, PolicyName
+from .cluster import Node
 from .shape import WHOLE, Shape
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """One replay.
-
-    Attributes:
-        policy: The policy.
-        seed: What the order of tasks was drawn from.
-        load: Offered load in per cent of the cluster's device compute, at each point.
-        allocated: Allocated device compute in per cent, at each point.
-        fragmented: Idle compute that typical work can't use, in per cent of all compute, at the end.
-        placed: Tasks placed.
-        refused: Tasks that fit nowhere.
-        decision_ms_p50: Median time of a decision, in ms.
-        decision_ms_p99: 99th percentile of it.
-    """
-
-    policy: PolicyName
-    seed: int
-    load: list[float]
-    allocated: list[float]
-    fragmented: float
-    placed: int
-    refused: int
-    decision_ms_p50: float
-    decision_ms_p99: float
 
 
 def read_nodes(path: Path) -> list[Node]:
@@ -73,83 +40,46 @@ def read_tasks(path: Path) -> list[Shape]:
     return [_shape(row) for row in _rows(path, columns, numbers=columns)]
 
 
-def offered(tasks: Sequence[Shape], milli: int, load: float, seed: int) -> list[Shape]:
-    """The tasks in random order, then as many drawn from them again as bring the load to ``load`` times ``milli``.
-
-    As the authors of the trace do it: until the next one drawn would exceed it.
-    """
-    rng = np.random.default_rng(seed)
-    order = [tasks[int(index)] for index in rng.permutation(len(tasks)).tolist()]
-    total = sum(task.total_milli for task in order)
-    drawn = list(order)
-    while True:
-        task = order[int(rng.integers(len(order)))]
-        if total + task.milli > load * milli:
-            return drawn
-        total += task.total_milli
-        drawn.append(task)
-
-
-def replay(
-    nodes: Sequence[Node], tasks: Sequence[Shape], policy: PolicyName = "default", *, load: float = 1.3, seed: int = 42,
-    progress: Callable[[int, int], None] = lambda _done, _all: None,
-) -> Curve:  # fmt: skip
-    """Place a trace's tasks one after the other as they arrive; nothing leaves.
+def find_files(trace: Path, nodes: Path | None = None) -> tuple[Path, Path]:
+    """The file of nodes and the file of tasks, told apart by their columns.
 
     Args:
-        nodes: The machines.
-        tasks: What is drawn from.
-        policy: The policy; ``fgd`` knows the trace's mix beforehand, ``default`` learns it.
-        load: Offered load as a multiple of the cluster's device compute.
-        seed: For the order.
-        progress: Is told how many of how many tasks are done.
+        trace: A folder, or the file of tasks.
+        nodes: The file of nodes, if it is not the only one there.
 
     Raises:
-        BadMessageError: If the cluster has no devices or the tasks ask for none.
+        BadMessageError: If one is missing, or there are several to choose from.
     """
-    cluster = Cluster(nodes)
-    if not cluster.total_milli or not any(task.devices for task in tasks):
-        raise BadMessageError("the trace has no devices, or no task that asks for one")
-    learner = MixLearner()
-    placer = Placer(cluster, policy, learner)
-    if policy == "fgd":
-        placer.use(typical(_counts(tasks)))
-    queue = offered(tasks, cluster.total_milli, load, seed)
-    arrived, took, placed = 0, np.zeros(len(queue)), 0
-    loads, allocated = list[float](), list[float]()
-    for index, task in enumerate(queue):
-        began = time.perf_counter()
-        placed += placer.place(task) is not None
-        took[index] = time.perf_counter() - began
-        arrived += task.total_milli
-        if index % 100 == 0 or index == len(queue) - 1:
-            progress(index + 1, len(queue))
-            loads.append(100.0 * arrived / cluster.total_milli)
-            allocated.append(100.0 * cluster.used_milli / cluster.total_milli)
-    if not placer.mix.shares:
-        placer.use(typical(_counts(tasks)))
-    p50, p99 = np.percentile(took * 1e3, [50, 99])
-    return Curve(
-        policy, seed, loads, allocated, 100.0 * placer.fragmentation() / cluster.total_milli, placed,
-        len(queue) - placed, float(p50), float(p99),
-    )  # fmt: skip
+    files = sorted(trace.glob("*.csv")) if trace.is_dir() else sorted(trace.parent.glob("*.csv"))
+    heads = {file: _head(file) for file in files}
+    tasks = trace if trace.is_file() else _only(trace, "tasks", [at for at in files if "num_gpu" in heads[at]])
+    return nodes or _only(trace, "nodes", [at for at in files if {"sn", "gpu"} <= heads[at]]), tasks
 
 
-def _counts(tasks: Sequence[Shape]) -> Mapping[Shape, float]:
-    counts: dict[Shape, float] = {}
-    for task in tasks:
-        key = Shape(task.cpu_milli, 0, task.devices, task.milli, task.device_memory_mib, task.models)
-        counts[key] = counts.get(key, 0.0) + 1.0
-    return counts
+def _head(path: Path) -> set[str]:
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return set(next(csv.reader(file), list[str]()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadMessageError(f"{path} can't be read: {error}") from error
+
+
+def _only(folder: Path, what: str, found: list[Path]) -> Path:
+    """The one file, or the one whose name says that it is the usual one."""
+    usual = [path for path in found if path.stem.endswith(("default", "gpu_node"))]
+    if len(found) == 1 or len(usual) == 1:
+        return found[0] if len(found) == 1 else usual[0]
+    if not found:
+        raise BadMessageError(f"{folder}: there is no file of {what}", hint="the openb format: see --help")
+    names = ", ".join(path.name for path in found)
+    raise BadMessageError(f"{folder}: which file of {what}? There are {names}", hint="name one")
 
 
 def _shape(row: Mapping[str, str]) -> Shape:
-    devices = int(row["num_gpu"])
-    models = row.get("gpu_spec") or ""
-    return Shape(
-        int(row["cpu_milli"]), int(row["memory_mib"]), devices, min(WHOLE, int(row["gpu_milli"])) if devices else 0, 0,
-        frozenset(models.split("|")) if models and models != "nan" else frozenset(),
-    )  # fmt: skip
+    devices, models = int(row["num_gpu"]), row.get("gpu_spec") or ""
+    milli = min(WHOLE, int(row["gpu_milli"])) if devices else 0
+    allowed = frozenset(models.split("|")) if models and models != "nan" else frozenset[str]()
+    return Shape(int(row["cpu_milli"]), int(row["memory_mib"]), devices, milli, 0, allowed)
 
 
 def _rows(path: Path, columns: Sequence[str], *, numbers: Sequence[str]) -> Iterator[dict[str, str]]:
@@ -170,3 +100,5 @@ def _check(path: Path, line: int, row: Mapping[str, str | None], numbers: Sequen
     for name in numbers:
         if not (row[name] or "").isdecimal():
             raise BadMessageError(f"{path}, line {line}: {name} is {row[name]!r}, not a whole number")
+    if int(row.get("num_gpu") or 0) and not int(row.get("gpu_milli") or 0):
+        raise BadMessageError(f"{path}, line {line}: num_gpu is {row['num_gpu']}, and gpu_milli is 0")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from chimera.clock import Clock
@@ -46,6 +47,7 @@ class MemoryStream:
         self._sizes = 0
         self._last_seq = 0
         self._last_of: dict[str, int] = {}
+        self._of: dict[str, deque[int]] = {}
         self._ids: dict[str, tuple[int, float]] = {}
         self._consumers: dict[str, Consumer] = {}
         self._listeners: set[Callable[[], None]] = set()
@@ -84,10 +86,43 @@ class MemoryStream:
         self._messages[seq] = Stored(self.spec.name, seq, subject, bytes(data), now, dict(headers))
         self._sizes += len(data)
         self._last_of[subject] = seq
+        if self.spec.per_subject:
+            self._keep_last(subject)
         if msg_id:
             self._ids[msg_id] = (seq, self._clock.monotonic() + self.spec.duplicate_window_s)
         self._tell()
         return Appended(self.spec.name, seq)
+
+    def append_group(self, messages: Sequence[tuple[str, bytes, int]], msg_id: str) -> list[Appended]:
+        """Store all of ``(subject, data, expected_last)`` or none.
+
+        Raises:
+            FencedError: If one of the sequences is not its subject's last.
+        """
+        ids = [f"{msg_id}.{number}" for number in range(len(messages))]
+        known = [self._ids.get(one, (0, 0.0))[0] for one in ids]
+        if all(
+            seq and self._last_of.get(subject, 0) == seq for seq, (subject, _, _) in zip(known, messages, strict=True)
+        ):
+            return [Appended(self.spec.name, seq, duplicate=True) for seq in known]
+        for subject, _, expected_last in messages:
+            if (last := self._last_of.get(subject, 0)) != expected_last:
+                raise FencedError(f"wrong last sequence: {last}", data={"err_code": 10071})
+        return [
+            self.append(subject, data, {"Nats-Msg-Id": one}, one, expected_last)
+            for one, (subject, data, expected_last) in zip(ids, messages, strict=True)
+        ]
+
+    def last(self, subject: str) -> Stored | None:
+        """The last message of a subject."""
+        self._expire()
+        return self._messages.get(self._last_of.get(subject, 0))
+
+    def latest(self, subject: str) -> list[Stored]:
+        """The last message of every subject that matches (empty: all), in order."""
+        self._expire()
+        found = [self._messages[seq] for seq in sorted(self._last_of.values())]
+        return [message for message in found if not subject or matches(subject, message.subject)]
 
     def state(self) -> tuple[int, int, int]:
         """(first sequence, last sequence, messages)."""
@@ -184,6 +219,12 @@ class MemoryStream:
             horizon = self._clock.time() - self.spec.max_age_s
             while self._messages and next(iter(self._messages.values())).time <= horizon:
                 self._remove(next(iter(self._messages)))
+
+    def _keep_last(self, subject: str) -> None:
+        seqs = self._of.setdefault(subject, deque())
+        seqs.append(self._last_seq)
+        while len(seqs) > self.spec.per_subject:
+            self._remove(seqs.popleft())
 
     def _remove(self, seq: int) -> None:
         message = self._messages.pop(seq, None)

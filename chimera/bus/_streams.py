@@ -132,7 +132,7 @@ class Streams:
         check_name(stream, "stream")
         info = await self._api.call(f"STREAM.INFO.{stream}", kind=StreamInfo)
         config, state = info.config, info.state
-        oldest = datetime.fromisoformat(_to_micros(state.first_ts)).timestamp() if state.messages else None
+        oldest = datetime.fromisoformat(to_micros(state.first_ts)).timestamp() if state.messages else None
         return StreamHolding(
             config.get("max_age", 0) / _NS, config.get("max_bytes", -1), config.get("num_replicas", 1), state.messages,
             state.bytes, oldest,
@@ -254,6 +254,8 @@ def config_of(spec: StreamSpec, *, async_persistence: bool, batches: bool) -> di
         "num_replicas": spec.replicas, "discard": "new" if spec.retention == "workqueue" else "old",
         "allow_direct": True,
     }  # fmt: skip
+    if spec.per_subject:
+        config["max_msgs_per_subject"] = spec.per_subject
     if async_persistence:
         config["persist_mode"] = "async"
     if batches:
@@ -273,6 +275,6 @@ def chunks(messages: Sequence[tuple[str, bytes, str]]) -> list[Sequence[tuple[st
     return [*cut, messages[begin:]] if messages else []
 
 
-def _to_micros(stamp: str) -> str:
+def to_micros(stamp: str) -> str:
     """An RFC 3339 time of the server with at most six digits of a second: Python 3.11 reads no more."""
     return re.sub(r"(\.\d{6})\d+", r"\1", stamp)

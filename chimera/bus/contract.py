@@ -61,6 +61,7 @@ class StreamSpec:
         retention: ``limits`` or ``workqueue``.
         telemetry: True if acknowledged messages of its last moment may be lost with the server's process
             (``persist_mode: async``), for a fraction of the cost.
+        per_subject: Messages kept of each subject, the last ones; 0 = no limit.
     """
 
     name: str
@@ -71,6 +72,7 @@ class StreamSpec:
     retention: Literal["limits", "workqueue"] = "limits"
     telemetry: bool = False
     replicas: int = 1
+    per_subject: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,10 +307,29 @@ class Bus(Protocol):
         """
         ...
 
+    async def append_group(
+        self, messages: Sequence[tuple[str, bytes, int]], *, msg_id: str, timeout_s: float = 5.0
+    ) -> list[Appended]:
+        """Store all ``(subject, data, expected_last)`` of one stream or none; subjects are unlike. At most 256.
+
+        Raises:
+            FencedError: If one of the sequences was not the last of its subject: nothing is stored. (After an answer
+                that was lost: or all of it was, and is overwritten since.)
+            UnavailableError: If the server knows no atomic batches (2.12), or like ``append``.
+        """
+        ...
+
+    async def last(self, stream: str, subject: str, *, timeout_s: float = 5.0) -> Stored | None:
+        """The last message of a subject as the stream's leader has it, or ``None``. The answer to "was it stored?"."""
+        ...
+
     def read(
-        self, stream: str, *, start_seq: int = 1, subject: str = "", follow: bool = False
+        self, stream: str, *, start_seq: int = 1, subject: str = "", follow: bool = False, latest: bool = False
     ) -> AbstractAsyncContextManager[AsyncIterator[Stored]]:
-        """Messages in order from ``start_seq``, with no durable consumer; ends at the present end unless ``follow``."""
+        """Messages in order from ``start_seq``, with no durable consumer; ends at the present end unless ``follow``.
+
+        ``latest`` begins with the last message of each subject, and does so again after each outage.
+        """
         ...
 
     async def consume(

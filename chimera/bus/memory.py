@@ -35,11 +35,12 @@ from .contract import (
     StreamSpec,
     Subscription,
 )
-from .subject import check_name, check_pattern, check_size, check_subject
+from .subject import check_group, check_name, check_pattern, check_size, check_subject
 
 _YIELD_MASK = 63
 _IDLE_S = 3600.0
 _READ_BATCH = 256
+_LATEST = -1
 
 
 class MemoryBus:
@@ -184,11 +185,31 @@ class MemoryBus:
         for subject, data, msg_id in messages:
             await self.append(subject, data, msg_id=msg_id, timeout_s=timeout_s)
 
+    async def append_group(
+        self, messages: Sequence[tuple[str, bytes, int]], *, msg_id: str,
+        timeout_s: float = 5.0,  # noqa: ARG002 - the contract's
+    ) -> list[Appended]:  # fmt: skip
+        """Store all of one stream or none."""
+        check_group(messages, msg_id, self.max_payload)
+        await self._operate()
+        stream = self._hub.stream_of(messages[0][0])
+        if stream is None:
+            raise UnavailableError(f"no stream or JetStream service takes {messages[0][0]}")
+        appended = stream.append_group(messages, msg_id)
+        for subject, data, _ in messages:
+            self._hub.route(self.name, subject, data)
+        return appended
+
+    async def last(self, stream: str, subject: str, *, timeout_s: float = 5.0) -> Stored | None:  # noqa: ARG002 - the contract's
+        """The last message of a subject."""
+        await self._operate()
+        return self._stream(stream).last(subject)
+
     def read(
-        self, stream: str, *, start_seq: int = 1, subject: str = "", follow: bool = False
+        self, stream: str, *, start_seq: int = 1, subject: str = "", follow: bool = False, latest: bool = False
     ) -> AbstractAsyncContextManager[AsyncIterator[Stored]]:
         """Messages in order from ``start_seq``, without a durable consumer."""
-        return self._read(stream, start_seq, subject, follow=follow)
+        return self._read(stream, _LATEST if latest else start_seq, subject, follow=follow)
 
     async def consume(
         self, stream: str, durable: str, handler: Callable[[list[Claim]], Awaitable[None]], *, subject: str = "",
@@ -330,6 +351,11 @@ class MemoryBus:
     async def _messages(
         self, stream: MemoryStream, bell: Bell, seq: int, subject: str, *, follow: bool
     ) -> AsyncGenerator[Stored]:
+        if seq == _LATEST:
+            begun = stream.latest(subject)
+            seq = stream.state()[1] + 1
+            for message in begun:
+                yield message
         while True:
             batch = stream.after(seq, subject, _READ_BATCH) if self.connected else []
             for message in batch:

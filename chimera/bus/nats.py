@@ -18,6 +18,7 @@ from chimera.clock import Clock, SystemClock
 from chimera.errors import BadMessageError, BadSettingError
 
 from ._api import Api
+from ._atomic import Groups
 from ._connection import Connection, Interest
 from ._consuming import Consuming
 from ._hot import HotPath
@@ -35,6 +36,7 @@ from .contract import (
     KeyValue,
     Objects,
     StateListener,
+    Stored,
     StreamHolding,
     StreamSpec,
     Subscription,
@@ -76,6 +78,7 @@ class NatsBus(HotPath):
         self._connection = Connection(self, urls, options, self.clock, self._rng)
         self._api = Api(self, self._connection, self._rng)
         self._streams = Streams(self._api, self, self._connection, self._rng)
+        self._groups = Groups(self._api, self, self._connection, self._rng)
         self._stack = AsyncExitStack()
         self._group: anyio.abc.TaskGroup | None = None
 
@@ -127,12 +130,23 @@ class NatsBus(HotPath):
         """Store many ``(subject, data, msg_id)`` of one stream, pipelined."""
         await self._streams.append_many(messages, timeout_s=timeout_s)
 
+    async def append_group(
+        self, messages: Sequence[tuple[str, bytes, int]], *, msg_id: str, timeout_s: float = 5.0
+    ) -> list[Appended]:
+        """Store all ``(subject, data, expected_last)`` of one stream or none."""
+        return await self._groups.append(messages, msg_id=msg_id, timeout_s=timeout_s)
+
+    async def last(self, stream: str, subject: str, *, timeout_s: float = 5.0) -> Stored | None:
+        """The last message of a subject as the stream's leader has it, or ``None``."""
+        check_name(stream, "stream")
+        return await self._groups.last(stream, subject, timeout_s=timeout_s)
+
     def read(
-        self, stream: str, *, start_seq: int = 1, subject: str = "", follow: bool = False
+        self, stream: str, *, start_seq: int = 1, subject: str = "", follow: bool = False, latest: bool = False
     ) -> AbstractAsyncContextManager[Reading]:
         """Messages in order from ``start_seq``, without a durable consumer."""
         check_name(stream, "stream")
-        return self._reading(stream, subject, max(1, start_seq), follow=follow)
+        return self._reading(stream, subject, 0 if latest else max(1, start_seq), follow=follow)
 
     async def consume(
         self, stream: str, durable: str, handler: Callable[[list[Claim]], Awaitable[None]], *, subject: str = "",

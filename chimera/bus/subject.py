@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from chimera.errors import BadMessageError, TooLargeError
 
 MAX_SUBJECT_BYTES = 1024
 """Subject and reply share the server's protocol line of 4,096 bytes; longer ones cost the whole connection."""
+
+MOST_IN_GROUP = 256
+"""Messages that are stored as one; the server takes a thousand."""
 
 _WORD = r"[!-)+-\-/-=?-~]+"  # printable ASCII without space, '.', '*' and '>'
 is_subject = re.compile(rf"{_WORD}(?:\.{_WORD})*").fullmatch
@@ -118,3 +121,19 @@ def matches(pattern: str, subject: str) -> bool:
 
 def _shown(text: str) -> str:
     return repr(text if len(text) <= 80 else text[:77] + "...")  # noqa: PLR2004 - one line of a terminal
+
+
+def check_group(messages: Sequence[tuple[str, bytes, int]], msg_id: str, max_payload: int) -> None:
+    """Refuse a group that can't be stored as one.
+
+    Raises:
+        BadMessageError: Without messages, without an id, with too many, a bad subject, or one that stands twice.
+        TooLargeError: If one is.
+    """
+    if not msg_id or not 0 < len(messages) <= MOST_IN_GROUP:
+        raise BadMessageError(f"a group needs a msg_id and 1 to {MOST_IN_GROUP} messages, not {len(messages)}")
+    if len({subject for subject, _, _ in messages}) < len(messages):
+        raise BadMessageError("a group has one message for each subject")
+    for subject, data, _ in messages:
+        check_subject(subject)
+        check_size(data, {"Nats-Msg-Id": msg_id, "Nats-Batch-Id": "0" * 32}, max_payload)

@@ -108,18 +108,13 @@ async def _against_own(options: Any, settings: Settings, texts: list[Labelled]) 
     from chimera.node import Node
 
     from .client import connected
+    from .ports import LAYERS
 
     del settings
     note("nothing runs here: starting a system of its own for the demonstration")
     with tempfile.TemporaryDirectory(prefix="chimera-demo-") as folder:
         options.data_dir = folder
-        options.set += [
-            "nats.port=0",
-            "http.ports.agent=0",
-            "http.ports.scheduler=0",
-            "http.ports.refinement=0",
-            "http.ports.evolution=0",
-        ]
+        options.set += ["nats.port=0", *(f"http.ports.{role}=0" for role in LAYERS)]
         own = load_settings(options).settings
         async with Node(own), connected(own) as client:
             return await _stream(client, texts, options.concurrency)

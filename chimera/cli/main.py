@@ -12,12 +12,12 @@ from typing import NoReturn
 from chimera._version import __version__
 from chimera.errors import ChimeraError
 
-from .command import Command, Exit
+from .command import Command, Exit, common
 from .output import complain
 
 COMMANDS = (
     "run", "status", "health", "performance", "call", "submit", "tasks", "queue", "tail", "logs", "agents",
-    "experiment", "model", "evolve", "genome", "autonomous", "report", "audit", "demo", "rebuild", "config",
+    "experiment", "model", "evolve", "genome", "autonomous", "gpu", "report", "audit", "demo", "rebuild", "config",
     "doctor", "docs",
 )  # fmt: skip
 """In the order in which the help lists them. One module each, of the same name."""
@@ -57,22 +57,10 @@ def parser() -> argparse.ArgumentParser:
             name, help=command.summary, description=f"{command.summary}\n\nexample: {command.example}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )  # fmt: skip
-        _common(child)
+        common(child)
         command.arguments(child)
         child.set_defaults(run=command.run)
     return top
-
-
-def _common(child: argparse.ArgumentParser) -> None:
-    group = child.add_argument_group("settings")
-    group.add_argument("--json", action="store_true", help="machine-readable output")
-    group.add_argument("--profile", default="default", help="settings to start from: default or edge")
-    group.add_argument("--config", metavar="FILE", help="a TOML file of settings")
-    group.add_argument("--data-dir", metavar="DIR", help="the node's data folder (node.data_dir)")
-    group.add_argument("--nats-url", metavar="URL", help="use a NATS server that runs elsewhere (nats.url)")
-    group.add_argument(
-        "--set", metavar="KEY=VALUE", action="append", default=[], help="any setting: http.ports.agent=9000"
-    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

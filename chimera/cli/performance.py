@@ -8,6 +8,8 @@ import uuid
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from chimera.errors import NoCapacityError
+
 from .command import Command, Exit
 from .output import emit_json, table
 from .ports import Answered, base_urls, fetch, need_node
@@ -38,9 +40,10 @@ def _run(options: argparse.Namespace) -> int:
     base = urls["agent"]
     decision = [_decision(settings)] if health.get("refinement") else []
     evolution = [_evolution(urls["evolution"])] if health.get("evolution") else []
+    lending = [_lending(settings)] if health.get("resources") else []
     rows = [
         _execution(base, options.requests), *decision, *evolution, *_absent(health), _availability(base),
-        _cross_layer(settings),
+        _cross_layer(settings), *lending,
     ]  # fmt: skip
     usage = _usage(base)
     if options.json:
@@ -133,8 +136,22 @@ def _cross_layer(settings: Any) -> Measured:
     return Measured("cross-layer round trip", "< 50 ms", text, median < 0.05)  # noqa: PLR2004 - the target
 
 
-def _ask_often(settings: Any, operation: Any, body: dict[str, Any], count: int) -> list[float]:
-    """Seconds of each of several requests, one after the other."""
+def _lending(settings: Any) -> Measured:
+    """A thousandth of a processor, leased and given back."""
+    from subjects.lease import ALLOCATE, RELEASE
+
+    body = {"need": {"kind": "cpu", "milli": 1}, "layer": "performance", "ttl_s": 5}
+    try:
+        times = _ask_often(settings, ALLOCATE, body, 20, undo=RELEASE)
+    except NoCapacityError as error:
+        return Measured("lease of a processor share", "< 50 ms", error.detail, None)
+    median, worst = statistics.median(times), max(times)
+    text = f"median {median * 1000:.1f} ms, worst {worst * 1000:.1f} ms, stored"
+    return Measured("lease of a processor share", "< 50 ms", text, median < 0.05)  # noqa: PLR2004 - the target
+
+
+def _ask_often(settings: Any, operation: Any, body: dict[str, Any], count: int, undo: Any = None) -> list[float]:
+    """Seconds of each of several requests, one after the other; what each gave is undone by its id."""
     from .client import Client, with_client
 
     async def measure(client: Client) -> list[float]:
@@ -143,8 +160,10 @@ def _ask_often(settings: Any, operation: Any, body: dict[str, Any], count: int) 
         times: list[float] = []
         for _ in range(count):
             started = time.perf_counter()
-            await client.ask(operation, body)
+            answer = await client.ask(operation, body)
             times.append(time.perf_counter() - started)
+            if undo is not None:
+                await client.ask(undo, {"id": answer["id"]})
         return times
 
     return with_client(settings, measure)

@@ -29,7 +29,9 @@ class NodeSettings:
 
     name: str = setting("", Text(token=True), "name of this node on the bus; empty = made from the host's name")
     roles: tuple[str, ...] = setting(
-        ("agent", "scheduler", "refinement", "evolution", "bridge"), Names(ROLES), "what this node hosts"
+        ("agent", "scheduler", "refinement", "evolution", "resources", "bridge"),
+        Names(ROLES),
+        "what this node hosts",
     )
     data_dir: str = setting(
         "",

@@ -14,7 +14,7 @@ LATENCY_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric. Labels never hold ids: their values come from code, settings or names of actors and agents.
+    """One metric. Label values come from code, settings, or names of actors, agents and devices; else never from ids.
 
     Attributes:
         name: ``chimera_`` first, base unit last, ``_total`` on counters.
@@ -117,6 +117,20 @@ CATALOGUE: tuple[Metric, ...] = (
     _gauge("chimera_scheduler_disk_free_bytes", "Room for the log: on its disk, or below the server's own limit"),
     _gauge("chimera_scheduler_watchers", "Listeners to what happens to tasks"),
     _counter("chimera_scheduler_watchers_cut_off_total", "Listeners that read too slowly"),
+    # the broker of devices
+    _gauge("chimera_broker_devices", "Devices that there are; of processors, processors", "kind"),
+    _gauge("chimera_broker_lent_devices", "Of them, lent", "kind"),
+    _gauge("chimera_broker_ill_devices", "Devices in trouble, or of a silent node"),
+    _gauge("chimera_broker_leases", "Leases"),
+    _gauge("chimera_broker_waiting_requests", "Requests that wait for devices"),
+    _counter("chimera_broker_conflicts_total", "Writes that found another broker's before them"),
+    _latency("chimera_broker_grant_duration_seconds", "From the request to the stored grant, waiting included"),
+    _counter("chimera_broker_ended_leases_total", "Leases that ended: released, expired or revoked", "how"),
+    _counter("chimera_broker_refused_requests_total", "Requests for a lease refused, by the error's code", "code"),
+    _gauge("chimera_device_utilization_ratio", "Utilisation that a device tells", "node", "device"),
+    _gauge("chimera_device_power_watts", "Power that a device tells", "node", "device"),
+    _gauge("chimera_device_temperature_celsius", "Temperature that a device tells", "node", "device"),
+    _gauge("chimera_device_memory_used_bytes", "Memory that a device tells is in use", "node", "device"),
     # the process
     _gauge("chimera_process_resident_memory_bytes", "Resident memory of this process"),
     _counter("chimera_process_cpu_seconds_total", "User and system CPU time of this process"),

@@ -72,9 +72,9 @@ def test_health_has_a_line_per_service(system: RunningSystem):
     """The layers that run are healthy with a measured time, the others are said not to be served here."""
     rows: list[dict[str, Any]] = json.loads(system.command("health", "--json").stdout)
     states = {row["service"]: row["state"] for row in rows}
-    assert {states.pop(layer) for layer in ("agent", "scheduler", "refinement")} == {"healthy"}
+    assert {states.pop(layer) for layer in ("agent", "scheduler", "refinement", "resources")} == {"healthy"}
     assert rows[0]["time_ms"] > 0
-    assert {states.pop(layer) for layer in ("evolution", "resources")} == {"not served"}
+    assert states.pop("evolution") == "not served"
     assert set(states.values()) == {"healthy"}
     assert {"bus", "store", "agent:sentiment"} <= states.keys()
 
@@ -83,7 +83,8 @@ def test_performance_measures_the_runbooks_targets(system: RunningSystem):
     """Each target of the runbook has a line; what can't be measured yet is said so and not made up."""
     answer = json.loads(system.command("performance", "--requests", "20", "--json").stdout)
     results = {row["what"]: row["passed"] for row in answer["targets"]}
-    assert len(results) == 5
+    assert len(results) == 6
+    assert results["lease of a processor share"] is True
     assert results["evolution"] is None
     decision = next(row for row in answer["targets"] if row["what"] == "optimization decision")
     assert re.match(r"median \d+\.\d ms, worst \d+\.\d ms", decision["measured"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -152,7 +152,7 @@ async def test_autonomous_mode_meets_a_drifting_world(make_system: MakeSystem):
     await explained(system, evolver)
 
 
-async def until(evolver: Evolver, condition: Any, timeout_s: float) -> Any:
+async def until(evolver: Evolver, condition: Callable[[Any], bool], timeout_s: float) -> Any:
     """The first state of autonomous mode for which the condition holds."""
     seen: Any = None
     with anyio.move_on_after(timeout_s):

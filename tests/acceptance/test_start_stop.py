@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from chimera.cli.ports import LAYERS
 from tests.support.processes import children, is_alive
 from tests.support.running import RunningSystem, run_command
 
 from .conftest import MakeSystem
 
 pytestmark = pytest.mark.slow
-FREE = ("--set", "nats.port=0", "--set", "http.ports.agent=0", "--set", "http.ports.scheduler=0",
-        "--set", "http.ports.refinement=0", "--set", "http.ports.evolution=0")  # fmt: skip
+FREE = ("--set", "nats.port=0", *(part for role in LAYERS for part in ("--set", f"http.ports.{role}=0")))
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from tests.bench import (
     local_ask,
     nats_ask,
     optimize,
+    placement,
     power,
     predict,
     sandbox,
@@ -58,6 +59,7 @@ MODULES = (
     diversity,
     breeding,
     evolve,
+    placement,
 )
 BENCHMARKS: dict[str, Benchmark] = {module.BENCHMARK.name: module.BENCHMARK for module in MODULES}
 

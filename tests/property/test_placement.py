@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from actors.placement.cluster import Cluster, Node, Place
 from actors.placement.mix import MixLearner, typical
 from actors.placement.policy import Placer, PolicyName
+from actors.placement.replay import offered, replay
 from actors.placement.shape import Shape
-from actors.placement.trace import offered, read_nodes, read_tasks, replay
+from actors.placement.trace import read_nodes, read_tasks
 from chimera.errors import BadMessageError, ConflictError
 
 POLICIES: list[PolicyName] = ["default", "fgd", "best-fit", "spread"]

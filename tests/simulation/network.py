@@ -119,6 +119,22 @@ class SimBus(MemoryBus):
 
         return await self._call(store, timeout_s)
 
+    async def append_group(
+        self, messages: Sequence[tuple[str, bytes, int]], *, msg_id: str, timeout_s: float = 5.0
+    ) -> list[Appended]:
+        """As ``append``."""
+
+        def store() -> list[Appended]:
+            stream = self._network.hub.stream_of(messages[0][0])
+            assert stream is not None
+            return stream.append_group(messages, msg_id)
+
+        return await self._call(store, timeout_s)
+
+    async def last(self, stream: str, subject: str, *, timeout_s: float = 5.0) -> Stored | None:
+        """As ``append``."""
+        return await self._call(lambda: self._network.hub.streams[stream].last(subject), timeout_s)
+
     async def stream_state(self, stream: str) -> tuple[int, int, int]:
         """As ``append``."""
         return await self._call(self._network.hub.streams[stream].state, 5.0)
@@ -128,10 +144,10 @@ class SimBus(MemoryBus):
         await self._call(lambda: self._network.hub.streams[stream].purge(before_seq), 5.0)
 
     def read(
-        self, stream: str, *, start_seq: int = 1, subject: str = "", follow: bool = False
+        self, stream: str, *, start_seq: int = 1, subject: str = "", follow: bool = False, latest: bool = False
     ) -> AbstractAsyncContextManager[AsyncIterator[Stored]]:
         """Slowly, so that others write meanwhile."""
-        return self._slow(super().read(stream, start_seq=start_seq, subject=subject, follow=follow))
+        return self._slow(super().read(stream, start_seq=start_seq, subject=subject, follow=follow, latest=latest))
 
     @asynccontextmanager
     async def _slow(

@@ -16,6 +16,8 @@ from typing import Any
 import httpx
 import msgspec
 
+from chimera.cli.ports import LAYERS
+
 START_S = 60.0
 """Compiling the shipped agent for the first time on a busy machine takes seconds."""
 STOP_S = 30.0
@@ -81,7 +83,7 @@ class RunningSystem:
     def launch(self) -> None:
         """Start the process and wait for nothing."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        free = ("nats.port=0", *(f"http.ports.{role}=0" for role in ("agent", "scheduler", "refinement", "evolution")))
+        free = ("nats.port=0", *(f"http.ports.{role}=0" for role in LAYERS))
         ports = [part for setting in free for part in ("--set", setting)]
         command = [sys.executable, "-m", "chimera", "run", "--json", "--data-dir", str(self.data), *ports]
         with (self.folder / "stdout").open("wb") as out, (self.folder / "stderr").open("ab") as err:

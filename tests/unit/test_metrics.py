@@ -25,8 +25,8 @@ from chimera.store.contract import PoolStatistics, StoreStatistics
 
 UNITS = (
     "seconds", "bytes", "ratio", "messages", "info", "connections", "fds", "tasks", "workers", "guests", "instances",
-    "operations", "subscriptions", "connected", "flight", "leader", "epoch", "limit", "letters", "watchers",
-)  # fmt: skip
+    "operations", "subscriptions", "connected", "flight", "leader", "epoch", "limit", "letters", "watchers", "devices",
+    "leases", "requests", "watts", "celsius")  # fmt: skip
 SAMPLE = re.compile(r'(?P<name>[a-z_]+)(?:\{(?P<labels>(?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)*)\})? (?P<value>\S+)')
 
 

@@ -1,0 +1,1 @@
+"""The fence of a node's devices: highest tokens, the holders' processes, what must be true before lending again."""

@@ -1,0 +1,132 @@
+"""Port 8004, row by row of the operations design, on a running system: what is answered is what happened."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.running import RunningSystem, run_command
+
+pytestmark = pytest.mark.slow
+
+Row = tuple[str, str, Any, int, Any]
+CPU = {"kind": "cpu", "milli": 500, "memory_mib": 64}
+
+ROWS: list[Row] = [
+    ("GET", "/livez", None, 200, {"status"}),
+    ("GET", "/readyz", None, 200, {"status", "checks"}),
+    ("GET", "/health", None, 200, {"status", "nodes", "devices", "leases", "waiting", "grant_p50_ms", "checks"}),
+    ("GET", "/openapi.json", None, 200, {"openapi", "paths"}),
+    ("GET", "/api/gpu/status", None, 200, {"devices", "waiting"}),
+    ("POST", "/api/gpu/allocate", {"need": CPU, "id": "row"}, 201, {"id", "grants", "token", "environment"}),
+    ("GET", "/api/gpu/leases", None, 200, {"leases", "waiting", "total"}),
+    ("GET", "/api/gpu/leases/row", None, 200, {"id", "state", "grants"}),
+    ("GET", "/api/resources/active", None, 200, {"kinds", "holders", "leases", "nodes"}),
+    ("GET", "/api/resources/patterns?kind=cpu", None, 200, {"hours", "samples", "busiest_hour", "shapes"}),
+    ("DELETE", "/api/gpu/row", None, 200, {"id", "state"}),
+    ("GET", "/api/config/resources", None, 200, {"packing", "tenants", "idle_s", "notice_s"}),
+    ("POST", "/api/config/resources", {"packing": "spread", "tenants": {"t": {"gpus": 2}}}, 200, {"tenants"}),
+    ("POST", "/api/config/resources", {"packing": "pack", "drop": ["t"]}, 200, {"packing"}),
+]  # fmt: skip
+"""Method, path, body, status, and members that the answer must have; in this order."""
+
+PROBLEMS: list[Row] = [
+    ("POST", "/api/gpu/allocate", {}, 429, "no-capacity"),
+    ("POST", "/api/gpu/allocate", {"need": {"kind": "cpu", "milli": 900_000}}, 429, "no-capacity"),
+    ("POST", "/api/gpu/allocate", {"need": {"milli": 1_500}}, 400, "bad-message"),
+    ("POST", "/api/gpu/allocate", {"need": {"devices": 0}}, 400, "bad-message"),
+    ("POST", "/api/gpu/unknown/renew", {"token": 1}, 404, "no-lease"),
+    ("DELETE", "/api/gpu/unknown", None, 404, "no-lease"),
+    ("GET", "/api/gpu/leases/unknown", None, 404, "no-lease"),
+    ("POST", "/api/gpu/drain", {"node": "unknown"}, 404, "no-device"),
+    ("POST", "/api/gpu/drain", {}, 400, "bad-message"),
+    ("POST", "/api/config/resources", {"packing": "somehow"}, 400, "bad-message"),
+]
+
+
+@pytest.fixture(scope="module")
+def resources(system: RunningSystem) -> Iterator[httpx.Client]:
+    """A client of the port, once the node's devices are known."""
+    with httpx.Client(base_url=system.announced["http"]["resources"], timeout=30.0) as client:
+        wait_for(lambda: client.get("/api/gpu/status").json()["devices"])
+        yield client
+
+
+def wait_for(condition: Callable[[], Any], timeout_s: float = 30.0) -> Any:
+    """What ``condition`` gives, once it is true."""
+    deadline = time.monotonic() + timeout_s
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+    return found
+
+
+def test_every_row_answers(resources: httpx.Client):
+    """Each row of the design answers with its members; none is empty, none a server error."""
+    for method, path, body, status, members in ROWS:
+        answer = resources.request(method, path, json=body)
+        assert answer.status_code == status, (method, path, answer.text)
+        assert members <= set(answer.json()), (method, path, answer.text)
+
+
+def test_problems_say_what_to_do(resources: httpx.Client):
+    """What can't be done is refused with the code of its reason, and a hint or a detail."""
+    for method, path, body, status, code in PROBLEMS:
+        answer = resources.request(method, path, json=body)
+        assert (answer.status_code, answer.json().get("code")) == (status, code), (method, path, answer.text)
+        assert answer.json()["detail"]
+
+
+def test_a_lease_is_what_the_status_shows(resources: httpx.Client):
+    """A lease takes its share off the device until it is renewed no more; then the share is free."""
+    before = _cpu(resources)
+    lease = resources.post("/api/gpu/allocate", json={"need": CPU, "ttl_s": 2, "agent": "tester"}).json()
+    shown = _cpu(resources)
+    assert before["free_milli"] - shown["free_milli"] == 500
+    assert [grant["lease"] for grant in shown["grants"] if grant["agent"] == "tester"] == [lease["id"]]
+    renewed = resources.post(f"/api/gpu/{lease['id']}/renew", json={"token": lease["token"]}).json()
+    assert renewed["expires_at"] > lease["expires_at"]
+    stale = resources.post(f"/api/gpu/{lease['id']}/renew", json={"token": lease["token"] - 1})
+    assert (stale.status_code, stale.json()["code"]) == (409, "fenced")
+    wait_for(lambda: _cpu(resources)["free_milli"] == before["free_milli"])
+    gone = resources.post(f"/api/gpu/{lease['id']}/renew", json={"token": lease["token"]})
+    assert gone.json()["code"] == "no-lease"
+
+
+def test_the_runbook_of_the_command_line(system: RunningSystem, resources: httpx.Client):
+    """``chimera gpu``: the table, a lease as shell variables, the list, a drain and its end, the rules."""
+    table = run_command("gpu", "status", data=system.data)
+    assert (table.returncode, "no GPU" in table.stderr) == (0, True)
+    assert _cpu(resources)["id"] in table.stdout
+    lease = run_command("gpu", "lease", "--kind", "cpu", "--milli", "250", "--id", "typed", data=system.data)
+    assert (lease.returncode, "export CHIMERA_LEASE_ID='typed'" in lease.stdout) == (0, True), lease.stderr
+    assert "typed" in run_command("gpu", "leases", data=system.data).stdout
+    node = _cpu(resources)["node"]
+    assert run_command("gpu", "drain", "--node", node, "--reason", "a test", data=system.data).returncode == 0
+    refused = run_command("gpu", "lease", "--kind", "cpu", "--milli", "1", data=system.data)
+    assert (refused.returncode, "[no-capacity]" in refused.stderr) == (1, True), refused.stderr
+    assert run_command("gpu", "undrain", "--node", node, data=system.data).returncode == 0
+    assert run_command("gpu", "release", "typed", data=system.data).returncode == 0
+    assert "pack" in run_command("gpu", "rules", data=system.data).stdout
+
+
+def test_leases_outlive_the_node_that_granted_them(own_system: RunningSystem):
+    """After ``kill -9`` and a start on the same data the lease is there, with its token, and can be renewed."""
+    with httpx.Client(base_url=own_system.announced["http"]["resources"], timeout=30.0) as client:
+        wait_for(lambda: client.get("/api/gpu/status").json()["devices"])
+        lease = client.post("/api/gpu/allocate", json={"need": CPU, "ttl_s": 600, "id": "kept"}).json()
+    own_system.kill()
+    own_system.start()
+    with httpx.Client(base_url=own_system.announced["http"]["resources"], timeout=30.0) as client:
+        found = client.get("/api/gpu/leases/kept").json()
+        assert (found["token"], found["state"]) == (lease["token"], "granted")
+        assert client.post("/api/gpu/kept/renew", json={"token": lease["token"]}).status_code == 200
+
+
+def _cpu(client: httpx.Client) -> dict[str, Any]:
+    devices: list[dict[str, Any]] = client.get("/api/gpu/status", params={"kind": "cpu"}).json()["devices"]
+    return devices[0]
