@@ -18,7 +18,7 @@ from subjects.evolution import Descriptor, EvolutionState, GenerationView, Start
 from subjects.evolver import PopulationConfig
 
 STREAM, SUBJECT = "EVOLUTION", "chimera.evolution.log"
-MOST_BYTES = 4 << 30
+MOST_BYTES = 1 << 30
 
 
 class Led(msgspec.Struct, frozen=True, kw_only=True, tag="led"):

@@ -89,8 +89,11 @@ class LastMessage(Answer):
 class Streams:
     """JetStream's streams over the core connection."""
 
-    def __init__(self, api: Api, hot: HotPath, connection: Connection, rng: random.Random) -> None:
+    def __init__(
+        self, api: Api, hot: HotPath, connection: Connection, rng: random.Random, most_bytes: int | None = None
+    ) -> None:  # fmt: skip
         self._api, self._hot, self._connection, self._rng = api, hot, connection, rng
+        self._most_bytes = most_bytes
         self._whole: set[str] = set()
         """Subjects of declared streams that take batches."""
 
@@ -106,7 +109,9 @@ class Streams:
 
     async def declare_raw(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
         """Create a stream or bring it to ``config``; what that does not name stays as it is. Gives what it is now."""
-        name = config["name"]
+        name, most = config["name"], self._most_bytes
+        if most is not None and config.get("max_bytes", -1) > most:
+            config = {**config, "max_bytes": most}
         try:
             info = await self._api.call(f"STREAM.INFO.{name}", kind=StreamInfo)
         except NotFoundError:

@@ -56,12 +56,14 @@ class NatsBus(HotPath):
         clock: Time for deadlines, probes and waits.
         connect_timeout_s: For the first connection; afterwards it is tried for ever.
         rng: For tokens and jitter.
+        most_bytes: Bound of every stream and bucket that has one. A server reserves what a stream may grow to, so on
+            a small disk large bounds would leave no room for others.
     """
 
     def __init__(
         self, servers: Sequence[str] | str, *, name: str, seed: str = "", credentials: Path | None = None,
         inbox_prefix: str = "_INBOX", clock: Clock | None = None, connect_timeout_s: float = 5.0,
-        rng: random.Random | None = None,
+        rng: random.Random | None = None, most_bytes: int | None = None,
     ) -> None:  # fmt: skip
         check_subject(inbox_prefix)
         self._rng = rng or random.Random()  # noqa: S311 - tokens need to differ, not to be secret
@@ -77,7 +79,7 @@ class NatsBus(HotPath):
             options["user_credentials"] = str(credentials)
         self._connection = Connection(self, urls, options, self.clock, self._rng)
         self._api = Api(self, self._connection, self._rng)
-        self._streams = Streams(self._api, self, self._connection, self._rng)
+        self._streams = Streams(self._api, self, self._connection, self._rng, most_bytes)
         self._groups = Groups(self._api, self, self._connection, self._rng)
         self._stack = AsyncExitStack()
         self._group: anyio.abc.TaskGroup | None = None

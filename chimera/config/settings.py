@@ -72,7 +72,11 @@ class NatsSettings:
         "what an acknowledged write survives: power = a power cut, process = a crash, "
         "wear = a power cut but for the last second, which spares SD cards",
     )
-    max_file_bytes: int = setting(8 * _GI, Size(16 * _MI, 1 << 50), "most disk our own server uses for streams")
+    max_file_bytes: int = setting(
+        8 * _GI,
+        Size(16 * _MI, 1 << 50),
+        "most disk our own server uses for streams; a stream with a bound of its own gets a twelfth at most",
+    )
     max_memory_bytes: int = setting(
         256 * _MI, Size(_MI, 1 << 45), "most memory our own server uses for streams in memory"
     )

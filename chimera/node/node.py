@@ -213,7 +213,7 @@ class Node:
             "historian": "stream TASKS into the store",
             "sandbox": f"{self.parts.sandbox.statistics().workers} worker processes" if self.parts.sandbox else "",
         }
-        cell = self.system.cells.get(name)
+        cell = self.system.cells.get(name.replace("-", "_"))
         return places.get(name) or (f"chimera.{cell.kind.actor_name}.*" if cell is not None else "")
 
     def http_urls(self) -> dict[str, str]:

@@ -217,7 +217,8 @@ def own_bus(server: EmbeddedServer, url: str, **common: Any) -> Bus:
     from chimera.bus.nats import NatsBus
 
     seed = server.seed_path("runtime").read_text().strip()
-    return NatsBus(url, seed=seed, inbox_prefix=server.inbox_prefix("runtime"), **common)
+    prefix = server.inbox_prefix("runtime")
+    return NatsBus(url, seed=seed, inbox_prefix=prefix, most_bytes=server.stream_bytes, **common)
 
 
 def foreign_bus(settings: Settings, **common: Any) -> Bus:

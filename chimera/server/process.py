@@ -62,6 +62,10 @@ class _Run:
     ended: ServerExit | None = None
 
 
+_BOUNDED_STREAMS = 12
+"""About as many streams and buckets with a bound of their size are kept; the others share what is left."""
+
+
 class EmbeddedServer:
     """A nats-server of our own, on loopback, with JetStream in the data folder and one key per role.
 
@@ -85,6 +89,11 @@ class EmbeddedServer:
         self._stopping = False
         self._starts = self._failures = 0
         self._last_exit = ""
+
+    @property
+    def stream_bytes(self) -> int:
+        """What one bounded stream may reserve of the disk, so that all of them together fit."""
+        return self._settings.max_file_bytes // _BOUNDED_STREAMS
 
     @property
     def url(self) -> str:

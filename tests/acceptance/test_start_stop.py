@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from chimera.cli.ports import LAYERS
@@ -144,6 +145,7 @@ def test_the_start_tells_what_runs_where(system: RunningSystem):
     assert rows["nats-server"]["where"] == system.nats_url
     assert str(system.data) in rows["store"]["where"]
     assert rows["agent"]["where"] == "chimera.agent.*"
+    assert rows["gpu-broker"]["where"] == "chimera.gpu_broker.*"
 
 
 def test_secrets_are_for_the_owner_only(system: RunningSystem):
@@ -151,3 +153,14 @@ def test_secrets_are_for_the_owner_only(system: RunningSystem):
     secrets = list((system.data / "secrets").iterdir())
     assert {"client.nk", "operator.nk", "observer.nk", "runtime.nk"} <= {path.name for path in secrets}
     assert all(path.stat().st_mode & 0o077 == 0 for path in [*secrets, system.data / "secrets"])
+
+
+def test_a_small_disk_holds_all_streams(make_system: MakeSystem):
+    """With 64 MiB for streams everything starts: what is reserved for each fits, and none is without its bound."""
+    small = make_system("--set", "nats.max_file_bytes=64Mi")
+    small.start()
+    assert {row["state"] for row in small.announced["services"]} == {"running"}
+    stored = [msgspec.json.decode(path.read_bytes()) for path in (small.data / "nats").rglob("meta.inf")]
+    reserved = [stream["max_bytes"] for stream in stored if stream.get("max_bytes", -1) > 0]
+    assert len(reserved) >= 8
+    assert sum(reserved) <= 64 << 20
