@@ -84,7 +84,7 @@ class Heat:
 
     def begin(self) -> list[Job]:
         """The first jobs; genomes that are there twice climb once."""
-        jobs: list[Job] = []
+        climbing: list[int] = []
         leaders: dict[SheetKey, _Climb] = {}
         for index, climb in enumerate(self._climbs):
             if climb.result.failure:
@@ -94,10 +94,11 @@ class Heat:
             else:
                 if climb.key is not None:
                     leaders[climb.key] = climb
-                jobs += self._step(index)
+                climbing.append(index)
         if not self._climbs:
             self.over.set()
-        return jobs
+        # only now are all twins known: a leader of which everything is known already is through in its first step
+        return [job for index in climbing for job in self._step(index)]
 
     def take(self, job: Job, run: GenomeRun) -> list[Job]:
         """What a node made of a job, and the jobs that follow from it."""

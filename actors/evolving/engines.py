@@ -45,7 +45,7 @@ class Ability:
 ALGORITHMS: dict[Name, Ability] = {
     "cmaes": Ability(
         integers=False, objectives=1, constraints=False, mutates=False, migrates=False, open=False, exact=True,
-        text="learns how real genes depend on each other; 20 to 90 generations",
+        text="learns how real genes depend on each other; 13 to 90 generations",
     ),
     "steady": Ability(
         integers=True, objectives=1, constraints=True, mutates=True, migrates=True, open=True, exact=True,

@@ -127,6 +127,18 @@ async def test_what_is_known_is_not_run_again() -> None:
     assert (status.cache_hits, status.cache_size_bytes > 0) == (3, True)
 
 
+async def test_a_twin_of_a_known_genome_is_answered() -> None:
+    """Two of the same genome, of which everything is known before: nothing is run, and nobody waits for ever."""
+    nodes, cases = FakeNodes(), split_of().train
+    examination = examination_of(cases)
+    async with evaluating(nodes) as evaluator:
+        [known] = await evaluator.evaluate(examination, with_skill(0.3), [range(64)])
+        with anyio.fail_after(5):
+            twins = await evaluator.evaluate(examination, with_skill(0.3, 0.3), [range(64)])
+    assert [right(one) for one in twins] == [right(known)] * 2
+    assert nodes.tasks == 64
+
+
 async def test_other_limits_are_another_genome() -> None:
     """The cache tells genomes apart by their limits, too, and the node is told of them."""
     nodes, cases = FakeNodes(), split_of().train
