@@ -16,6 +16,7 @@ from tests.bench import (
     gate,
     insight,
     kpi,
+    leases,
     local_ask,
     nats_ask,
     optimize,
@@ -54,6 +55,7 @@ MODULES = (
     optimize,
     gate,
     placement,
+    leases,
 )
 BENCHMARKS: dict[str, Benchmark] = {module.BENCHMARK.name: module.BENCHMARK for module in MODULES}
 
