@@ -78,6 +78,17 @@ chaos *options: (_env "dev")
 simulate *options: (_env "dev")
     @{{ py }} -m tests.simulation {{ options }}
 
+# lend devices while brokers, nodes, holders and servers are killed and paused, on one server and on three (2 minutes)
+[group('work'), no-exit-message]
+chaos-lending *options: (_env "dev")
+    @{{ py }} -m tests.leasing --raid 60 --servers 1 {{ options }}
+    @{{ py }} -m tests.leasing --raid 60 --servers 3 {{ options }}
+
+# lease, use, expiry and energy on a real GPU, where there is one
+[group('work'), no-exit-message]
+gpu-smoke: (_env "dev")
+    @{{ py }} -m tests.support.gpu_smoke
+
 # build the wheel and the source distribution into dist/
 [group('work')]
 wheel: (_env "dev")

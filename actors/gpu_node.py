@@ -58,12 +58,17 @@ class GpuNode(Actor, name="gpu_node", mailbox=1024, concurrency=64, layer="resou
         from chimera.devices.machine import MachineBackend  # noqa: PLC0415 - only a node that lends something needs it
         from chimera.devices.nvml import NvmlBackend  # noqa: PLC0415 - likewise
 
-        clock = parts.clock
+        clock, own = parts.clock, parts.settings.resources
+        watts = float(own.declared_watts) or None
 
         def backends(node: str) -> list[DeviceBackend]:
-            return [NvmlBackend(clock=clock), MachineBackend(node, clock=clock)]
+            gpus = NvmlBackend(clock=clock, library=own.nvml_library, declared_w=watts)
+            return [gpus, MachineBackend(node, clock=clock, declared_w=watts)]
 
-        return {"bus": parts.need("bus"), "backends": backends, "folder": parts.settings.node.data / "fence"}
+        return {
+            "bus": parts.need("bus"), "backends": backends, "folder": parts.settings.node.data / "fence",
+            "interval_s": own.interval_s, "grace_s": own.grace_s,
+        }  # fmt: skip
 
     async def on_start(self) -> None:
         """Remember the tokens, follow the records, begin the rounds."""

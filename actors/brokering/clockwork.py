@@ -20,7 +20,7 @@ from .usage import SAMPLE_S, Usage
 
 SWEEP_S, LOOK_S, SHIP_S, LEARN_S, IDLE_S = 0.25, 1.0, 0.5, 0.1, 1.0
 MOST_ENDS = 64
-_PUMP_PAUSE_S = 0.01
+_PUMP_PAUSE_S, _WARM_PAUSE_S = 0.01, 0.001
 _AGAIN_S = 1.0
 
 
@@ -37,13 +37,14 @@ class Clockwork:
 
     def __init__(self, core: Core, desk: Desk, queue: Queue, usage: Usage, patterns: Patterns) -> None:
         self._core, self._desk, self._queue, self._usage, self._patterns = core, desk, queue, usage, patterns
-        self._wake = anyio.Event()
+        self._wake, self._changed = anyio.Event(), anyio.Event()
         self._limit = anyio.CapacityLimiter(MOST_ENDS)
         self._ending: set[str] = set()
         self.trouble = ""
 
     def ring(self) -> None:
         """Something may be free: try those who wait."""
+        self._changed.set()
         if len(self._queue):
             self._wake.set()
 
@@ -51,6 +52,7 @@ class Clockwork:
         """All of it."""
         async with anyio.create_task_group() as group:
             group.start_soon(self._pump)
+            group.start_soon(self._warm)
             group.start_soon(self._every, SWEEP_S, self.sweep)
             group.start_soon(self._every, LOOK_S, self.look)
             group.start_soon(self._every, SHIP_S, self._usage.ship)
@@ -71,6 +73,13 @@ class Clockwork:
             self._wake = anyio.Event()
             self._queue.pump()
             await self._core.clock.sleep(_PUMP_PAUSE_S)
+
+    async def _warm(self) -> None:
+        while True:
+            await self._changed.wait()
+            await self._core.clock.sleep(_WARM_PAUSE_S)
+            self._changed = anyio.Event()
+            self._core.floor.warm()
 
     async def _learn(self) -> None:
         self._core.floor.learn()

@@ -59,7 +59,9 @@ class Floor:
     _placer: Placer | None = None
     _stale: set[str] = field(default_factory=set[str])
     _told: dict[str, tuple[int, int, bool]] = field(default_factory=dict[str, tuple[int, int, bool]])
+    _said: dict[int, list[tuple[int, int, bool]]] = field(default_factory=dict[int, list[tuple[int, int, bool]]])
     _noted: list[Need] = field(default_factory=list[Need])
+    _last: Shape | None = None
     _rebuild: bool = True
     _numpy: bool = field(default_factory=lambda: find_spec("numpy") is not None)
 
@@ -112,6 +114,12 @@ class Floor:
             if placer is not None and shape is not None:
                 placer.learn(shape)
 
+    def warm(self) -> None:
+        """Take what changed into account now, while nobody waits, as if the last shape were asked for again."""
+        placer = self._ready() if self._numpy else None
+        if placer is not None and self._last is not None:
+            placer.choose(self._last)
+
     def choose(self, need: Need) -> Parts | None:
         """The parts that the need is met with now, or ``None``."""
         if not self._numpy or need.node or not self._is_simple(need):
@@ -119,6 +127,7 @@ class Floor:
         placer, shape = self._ready(), self._shape(need)
         if placer is None or shape is None:
             return None
+        self._last = shape
         closed: list[tuple[int, int]] = []
         try:
             for _ in range(_MOST_TRIES):
@@ -134,6 +143,7 @@ class Floor:
                     return parts
                 for at in bad:  # its share of the memory is gone, or its node fell silent since
                     placer.cluster.set_usable(place.node, at, usable=False)
+                    self._said.pop(place.node, None)
                     closed.append((place.node, at))
             return self._plainly(need)
         finally:
@@ -217,6 +227,7 @@ class Floor:
         from actors.placement.policy import Placer  # noqa: PLC0415 - likewise
 
         self._rebuild, self._rows, self._row_of = False, [], {}
+        self._said.clear()
         for name, records in self._by_node().items():
             self._rows += _rows(name, records)
         for index, row in enumerate(self._rows):
@@ -245,10 +256,13 @@ class Floor:
 
     def _tell(self, cluster: Cluster, index: int) -> None:
         row = self._rows[index]
-        milli, memory, usable = self._word(row.cpu)
+        words = [self._word(row.cpu), *(self._word(key) for key in row.gpus)]
+        if self._said.get(index) == words:  # what was held until now stands in the records
+            return
+        self._said[index] = words
+        milli, memory, usable = words[0]
         cluster.tell(
-            index, cpu_milli=milli if usable else 0, memory_mib=memory if usable else 0,
-            devices=[self._word(key) for key in row.gpus],
+            index, cpu_milli=milli if usable else 0, memory_mib=memory if usable else 0, devices=words[1:]
         )  # fmt: skip
 
     def _word(self, key: str) -> tuple[int, int, bool]:

@@ -14,6 +14,9 @@ from .shape import WHOLE, Shape
 
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
+_ALL = slice(None)
+_FEW = 4
+"""Nodes up to which arrays cost more than they bring."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +76,43 @@ class Cluster:
         """Per model: whether the shape may use it."""
         return np.array([not shape.models or model in shape.models for model in self.models])
 
-    def fitting(self, shape: Shape) -> Ints:
-        """Indices of the nodes that can take the shape now, in order."""
-        fits = (self.cpu >= shape.cpu_milli) & (self.memory >= shape.memory_mib)
+    def fitting(self, shape: Shape, among: Ints | None = None) -> Ints:
+        """Indices of the nodes that can take the shape now, in order; ``among`` = only these are looked at."""
+        if among is not None and len(among) <= _FEW:
+            return np.array([node for node in among.tolist() if self._fits(shape, node)], dtype=np.int64)
+        at = _ALL if among is None else among
+        fits = (self.cpu[at] >= shape.cpu_milli) & (self.memory[at] >= shape.memory_mib)
         if shape.devices:
-            fits &= self.open_devices(shape).sum(axis=1) >= shape.devices
+            fits &= self.open_devices(shape, at).sum(axis=1) >= shape.devices
             if shape.models:
-                fits &= self.allows(shape)[self.model]
-        return np.flatnonzero(fits)
+                fits &= self.allows(shape)[self.model[at]]
+        found = np.flatnonzero(fits)
+        return found if among is None else among[found]
 
-    def open_devices(self, shape: Shape) -> Mask:
-        """Per node and device: whether it has enough left for one device's part of the shape."""
-        room = self.usable & (self.free >= shape.milli)
+    def _fits(self, shape: Shape, node: int) -> bool:
+        if self.cpu[node] < shape.cpu_milli or self.memory[node] < shape.memory_mib:
+            return False
+        if shape.devices and shape.models and self.models[self.model[node]] not in shape.models:
+            return False
+        return len(self.open_on(shape, node)) >= shape.devices
+
+    def open_devices(self, shape: Shape, at: Ints | slice = _ALL) -> Mask:
+        """Per node (of those ``at``) and device: whether it has enough left for one device's part of the shape."""
+        room = self.usable[at] & (self.free[at] >= shape.milli)
         if shape.device_memory_mib:
-            room &= self.device_memory >= shape.device_memory_mib
+            room &= self.device_memory[at] >= shape.device_memory_mib
         return room
+
+    def open_on(self, shape: Shape, node: int) -> list[int]:
+        """Of one node: the devices that have enough left for one device's part of the shape, in order."""
+        if not shape.devices:
+            return []
+        rows = zip(self.free[node].tolist(), self.usable[node].tolist(), self.device_memory[node].tolist(), strict=True)
+        return [
+            device
+            for device, (free, usable, memory) in enumerate(rows)
+            if usable and free >= shape.milli and memory >= shape.device_memory_mib
+        ]
 
     def take(self, place: Place, shape: Shape) -> None:
         """Give a place's resources to a piece of work.
@@ -129,11 +154,11 @@ class Cluster:
         self.cpu[node], self.memory[node] = max(0, cpu_milli), max(0, memory_mib)
         if devices:
             here = slice(0, len(devices))
-            before = int(self.milli[node, here].sum())
-            self.milli[node, here] = [max(0, milli) for milli, _, _ in devices]
+            before, left = sum(self.milli[node].tolist()), [max(0, milli) for milli, _, _ in devices]
+            self.milli[node, here] = left
             self.device_memory[node, here] = [max(0, memory) for _, memory, _ in devices]
             self.usable[node, here] = [usable for _, _, usable in devices]
-            self.used_milli += before - int(self.milli[node, here].sum())
+            self.used_milli += before - sum(left)
         self._changed(node)
 
     def _change(self, place: Place, shape: Shape, sign: int) -> None:
@@ -147,5 +172,5 @@ class Cluster:
 
     def _changed(self, node: int) -> None:
         self.free[node] = self.milli[node] * self.usable[node]
-        self.idle[node] = self.free[node].sum()
+        self.idle[node] = sum(self.free[node].tolist())
         self.version[node] += 1

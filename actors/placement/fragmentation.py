@@ -6,6 +6,8 @@ Gradient Descent", USENIX ATC 2023, sections 4.2 and 4.3.
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +58,14 @@ class Fragmentation:
             step = int(np.searchsorted(self._steps, shape.cpu_milli)) + 1
             weight[cluster.allows(shape), step, order.index((max(1, shape.milli), shape.devices))] += mix.shares[shape]
         self._weight: Floats = weight.cumsum(axis=1)
+        self._table: list[list[list[float]]] = self._weight.tolist()
+        self._step_list: list[int] = self._steps.tolist()
+        self._kinds = order
+
+    @property
+    def kinds(self) -> int:
+        """Kinds of typical shapes: what the measure of one node costs grows with them."""
+        return len(self._kinds)
 
     def room(self, free: Ints) -> Room:
         """What is left for each size of share; ``free`` is (n, d), milli-shares left per device."""
@@ -84,6 +94,17 @@ class Fragmentation:
         weight = self._weight[model, np.searchsorted(self._steps, cpu, side="right")]
         fits = room.open[:, self._size_of] >= self._count
         return room.idle - (weight * fits * room.usable[:, self._size_of]).sum(axis=1)
+
+    def of_one(self, cpu: int, model: int, free: Sequence[int]) -> float:
+        """The same of one node, without arrays: for a few kinds of shapes that is several times as fast."""
+        weights = self._table[model][bisect_right(self._step_list, cpu)]
+        kept = 0.0
+        for (size, count), weight in zip(self._kinds, weights, strict=True):
+            if weight:
+                usable = [left for left in free if left >= size]
+                if len(usable) >= count:
+                    kept += weight * sum(usable)
+        return sum(free) - kept
 
 
 def after(shape: Shape, free: Ints, open_devices: NDArray[np.bool_]) -> Ints:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,9 @@ from .mix import Mix
 from .shape import Shape
 
 _MOST_MEMOS = 512
+_FEW_NODES, _FEW_KINDS = 4, 24
+"""Up to so many nodes and kinds of typical shapes, arrays cost more than they bring."""
+
 _DIGITS = 6
 """Noise of floats must not decide between devices."""
 
@@ -57,7 +61,10 @@ class Gradient:
             none = np.full(len(self._now), -1, dtype=np.int64)
             known = self._known[key] = Scores(np.zeros(len(self._now)), none, none.copy())
         stale = nodes[known.version[nodes] != self._cluster.version[nodes]]
-        if len(stale):
+        if 0 < len(stale) <= _FEW_NODES and self._measure.kinds <= _FEW_KINDS:
+            for node in stale.tolist():
+                self._one(shape, node, known)
+        elif len(stale):
             self._refresh(stale)
             (self._share if shape.is_shared else self._whole)(shape, stale, known)
             known.version[stale] = self._cluster.version[stale]
@@ -73,10 +80,30 @@ class Gradient:
             self._now[stale] = self._measure.of(cluster.cpu[stale], cluster.model[stale], new)
             self._version[stale] = cluster.version[stale]
 
+    def _one(self, shape: Shape, node: int, known: Scores) -> None:
+        """The score of one node, without arrays."""
+        cluster, measure = self._cluster, self._measure
+        cpu, model = int(cluster.cpu[node]), int(cluster.model[node])
+        free: list[int] = cluster.free[node].tolist()
+        now, left = measure.of_one(cpu, model, free), cpu - shape.cpu_milli
+        room = cluster.open_on(shape, node)
+        if shape.is_shared:
+            first = {free[device]: device for device in reversed(room)}  # equally much left is the same score
+            falls = [
+                (round(now - measure.of_one(left, model, _less(free, (device,), shape.milli)), _DIGITS), -device)
+                for device in first.values()
+            ]
+            fall, device = max(falls)
+            known.fall[node], known.device[node] = fall, -device
+        else:
+            then = measure.of_one(left, model, _less(free, room[: shape.devices], shape.milli))
+            known.fall[node] = now - then
+        known.version[node] = cluster.version[node]
+
     def _whole(self, shape: Shape, nodes: Ints, known: Scores) -> None:
         cluster, room = self._cluster, self._part(nodes)
         if shape.devices:
-            room = self._measure.room(after(shape, cluster.free[nodes], cluster.open_devices(shape)[nodes]))
+            room = self._measure.room(after(shape, cluster.free[nodes], cluster.open_devices(shape, nodes)))
         then = self._measure.of(cluster.cpu[nodes] - shape.cpu_milli, cluster.model[nodes], room)
         known.fall[nodes] = self._now[nodes] - then
 
@@ -93,7 +120,7 @@ class Gradient:
     def _candidates(self, shape: Shape, nodes: Ints) -> tuple[Ints, Ints]:
         """Rows and devices to try: of those of a node with equally much left, only the first."""
         cluster = self._cluster
-        left = np.where(cluster.open_devices(shape)[nodes], cluster.free[nodes], -1)
+        left = np.where(cluster.open_devices(shape, nodes), cluster.free[nodes], -1)
         order = np.argsort(left, axis=1, kind="stable")
         sorted_left = np.take_along_axis(left, order, axis=1)
         rows, columns = np.nonzero(np.diff(sorted_left, axis=1, prepend=-1))
@@ -101,3 +128,10 @@ class Gradient:
 
     def _part(self, nodes: Ints) -> Room:
         return Room(self._room.idle[nodes], self._room.open[nodes], self._room.usable[nodes])
+
+
+def _less(free: Sequence[int], devices: Sequence[int], milli: int) -> list[int]:
+    left = list(free)
+    for device in devices:
+        left[device] -= milli
+    return left

@@ -23,9 +23,21 @@ The gradient alone fills machines evenly where processors are what runs out, and
 weighed much higher, best fit spoils the gradient. (Chosen on the openb trace and on mixes drawn from it.)
 """
 
-_DIGITS = 6
+_DIGITS, _MOST_GAINS = 6, 512
 _RELEARN_GROWTH = 0.15
 """The mix is computed anew when so many more requests, relative to the last time, are known."""
+
+
+@dataclass(slots=True)
+class Gains:
+    """Of one shape, per node: what placing it there is worth, and on which device; minus infinity = it does not fit.
+
+    ``version`` says for which version of the node that was found.
+    """
+
+    gain: Floats
+    device: Ints
+    version: Ints
 
 
 @dataclass(slots=True)
@@ -47,6 +59,7 @@ class Placer:
     learner: MixLearner = field(default_factory=MixLearner)
     mix: Mix = field(default_factory=lambda: Mix({}))
     _gradient: Gradient | None = None
+    _gains: dict[Shape, Gains] = field(default_factory=dict[Shape, Gains])
     _most: tuple[int, int] = (1, 1)
     _learned_at: int = 0
 
@@ -59,6 +72,7 @@ class Placer:
     def use(self, mix: Mix) -> None:
         """Take another mix of typical work into account from now on."""
         self.mix = mix
+        self._gains.clear()
         self._gradient = Gradient(self.cluster, mix) if mix.shares else None
 
     def place(self, shape: Shape) -> Place | None:
@@ -94,17 +108,38 @@ class Placer:
 
     def choose(self, shape: Shape) -> Place | None:
         """The best place for a shape, without taking it."""
+        if self._gradient is not None and self.policy in {"default", "fgd"}:
+            return self._descend(self._gradient, shape)
         nodes = self.cluster.fitting(shape)
         if not len(nodes):
             return None
-        if self.policy == "spread":
-            return self._on(int(nodes[np.argmax(self._left(nodes, shape))]), shape, -1)
-        if self._gradient is None or self.policy == "best-fit":
-            return self._on(int(nodes[np.argmin(self._left(nodes, shape))]), shape, -1)
-        scores = self._gradient.scores(shape, nodes)
-        gain = scores.fall[nodes] - self._left(nodes, shape, LEAN_CPU, LEAN_DEVICES)
-        node = int(nodes[np.argmax(np.round(gain, _DIGITS))])
-        return self._on(node, shape, int(scores.device[node]))
+        left = self._left(nodes, shape)
+        best = np.argmax(left) if self.policy == "spread" else np.argmin(left)
+        return self._on(int(nodes[best]), shape, -1)
+
+    def _descend(self, gradient: Gradient, shape: Shape) -> Place | None:
+        gains = self._gains.get(shape)
+        if gains is None:
+            if len(self._gains) >= _MOST_GAINS:
+                del self._gains[next(iter(self._gains))]
+            count = len(self.cluster.nodes)
+            gains = self._gains[shape] = Gains(
+                np.full(count, -np.inf), np.full(count, -1, dtype=np.int64), np.full(count, -1, dtype=np.int64)
+            )
+        stale = np.flatnonzero(gains.version != self.cluster.version)
+        if len(stale):
+            self._renew(gradient, gains, shape, stale)
+        node = int(gains.gain.argmax())
+        return None if gains.gain[node] == -np.inf else self._on(node, shape, int(gains.device[node]))
+
+    def _renew(self, gradient: Gradient, gains: Gains, shape: Shape, stale: Ints) -> None:
+        nodes = self.cluster.fitting(shape, stale)
+        gains.gain[stale] = -np.inf
+        if len(nodes):
+            scores = gradient.scores(shape, nodes)
+            gain = scores.fall[nodes] - self._left(nodes, shape, LEAN_CPU, LEAN_DEVICES)
+            gains.gain[nodes], gains.device[nodes] = gain.round(_DIGITS), scores.device[nodes]
+        gains.version[stale] = self.cluster.version[stale]
 
     def fragmentation(self) -> float:
         """Idle compute that typical work can't use, in milli-shares of the whole cluster; 0 while no mix is known."""
@@ -121,6 +156,6 @@ class Placer:
             return Place(node, ())
         if device >= 0:
             return Place(node, (device,))
-        room = np.flatnonzero(self.cluster.open_devices(shape)[node])
-        order = room[np.argsort(self.cluster.milli[node, room], kind="stable")]
-        return Place(node, tuple(int(one) for one in order[: shape.devices]))
+        left: list[int] = self.cluster.milli[node].tolist()
+        order = sorted(self.cluster.open_on(shape, node), key=left.__getitem__)
+        return Place(node, tuple(order[: shape.devices]))

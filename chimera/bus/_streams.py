@@ -96,6 +96,8 @@ class Streams:
         self._most_bytes = most_bytes
         self._whole: set[str] = set()
         """Subjects of declared streams that take batches."""
+        self._lone: set[str] = set()
+        """Subjects of declared streams that are on one server: what is sent on one connection arrives in one piece."""
 
     async def declare(self, spec: StreamSpec) -> None:
         """Create the stream or bring it to ``spec``."""
@@ -104,8 +106,10 @@ class Streams:
             check_pattern(subject)
         lazy = spec.telemetry and spec.replicas == 1 and self._server_is(_ASYNC_SINCE)
         config = config_of(spec, async_persistence=lazy, batches=not lazy and self._server_is(_BATCHES_SINCE))
-        if (await self.declare_raw(config)).get("allow_atomic"):
+        found = await self.declare_raw(config)
+        if found.get("allow_atomic"):
             self._whole.update(spec.subjects)
+        (self._lone.update if found.get("num_replicas") == 1 else self._lone.difference_update)(spec.subjects)
 
     async def declare_raw(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
         """Create a stream or bring it to ``config``; what that does not name stays as it is. Gives what it is now."""
@@ -184,7 +188,7 @@ class Streams:
         return None
 
     async def append_many(self, messages: Sequence[tuple[str, bytes, str]], *, timeout_s: float) -> None:
-        """Store many, in chunks whose last acknowledgement speaks for the chunk."""
+        """Store many, in chunks. On one server a chunk's last acknowledgement speaks for it, elsewhere each its own."""
         for subject, data, msg_id in messages:  # nothing is sent if one is bad
             check_subject(subject)
             check_size(data, {MSG_ID: msg_id}, self._hot.max_payload)
@@ -194,19 +198,26 @@ class Streams:
 
     async def _append_chunk(self, chunk: Sequence[tuple[str, bytes, str]], deadline: float) -> None:
         whole = len(chunk) >= WHOLE_FROM and any(matches(pattern, chunk[0][0]) for pattern in self._whole)
+        lone = any(matches(pattern, chunk[0][0]) for pattern in self._lone)
+        clock, wait = self._hot.clock, 0.05
         while True:
-            left = deadline - self._hot.clock.monotonic()
+            left = deadline - clock.monotonic()
             try:
                 await self._connection.wait_up(left)
                 if whole:
                     whole = False  # whatever refuses it, or loses the answer: one by one, duplicates are told apart
                     if await self._append_whole(chunk, min(left, 2 * ATTEMPT_S)):
-                        break
+                        return
                 else:
-                    await self._append_once(chunk, min(left, 2 * ATTEMPT_S))
-                    break
+                    await (self._append_once(chunk, min(left, ATTEMPT_S)) if lone else self._append_each(chunk, left))
+                    return
+            except NotRunningError as error:
+                wait = min(2 * wait, 0.5)
+                if clock.monotonic() + wait >= deadline:
+                    raise UnavailableError(f"no stream takes {chunk[0][0]}") from error
+                await clock.sleep(wait)
             except (BusDownError, DeadlineError):
-                if self._hot.clock.monotonic() >= deadline:
+                if clock.monotonic() >= deadline:
                     raise
 
     async def _append_whole(self, chunk: Sequence[tuple[str, bytes, str]], timeout_s: float) -> bool:
@@ -229,15 +240,24 @@ class Streams:
             return False
 
     async def _append_once(self, chunk: Sequence[tuple[str, bytes, str]], timeout_s: float) -> None:
+        """One try of the whole chunk: were its last message alone repeated, it would speak for lost ones."""
         client = self._hot.client
         for subject, data, msg_id in chunk[:-1]:
             await self._hot.publish(subject, data, headers={MSG_ID: msg_id})
         if self._hot.client is not client:  # the first ones went down with the old connection
             raise ConnectionLostError
         subject, data, msg_id = chunk[-1]
-        await self.append(subject, data, msg_id=msg_id, timeout_s=timeout_s)
+        answer = await self._hot.request(subject, data, timeout_s=timeout_s, headers={MSG_ID: msg_id})
+        if not read(answer.data, PubAck).stream:
+            raise UnavailableError(f"{subject} is answered by somebody who is not a stream")
         if self._hot.client is not client:
             raise ConnectionLostError
+
+    async def _append_each(self, chunk: Sequence[tuple[str, bytes, str]], timeout_s: float) -> None:
+        """One by one: while a cluster's stream has no leader, some are lost and the next is stored."""
+        deadline = self._hot.clock.monotonic() + timeout_s
+        for subject, data, msg_id in chunk:
+            await self.append(subject, data, msg_id=msg_id, timeout_s=deadline - self._hot.clock.monotonic())
 
     def _server_is(self, least: tuple[int, int]) -> bool:
         client = self._hot.client

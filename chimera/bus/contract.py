@@ -301,7 +301,7 @@ class Bus(Protocol):
         ...
 
     async def append_many(self, messages: Sequence[tuple[str, bytes, str]], *, timeout_s: float = 10.0) -> None:
-        """Store many ``(subject, data, msg_id)`` of one stream, pipelined: a chunk's last ack speaks for the chunk.
+        """Store many ``(subject, data, msg_id)`` of one stream; pipelined where an ack can speak for those before it.
 
         Raises like ``append``; then some may be stored: send all again with the same ids.
         """

@@ -216,6 +216,24 @@ class EvolutionSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ResourcesSettings:
+    """The devices of this node that are lent."""
+
+    interval_s: float = setting(
+        2.0, Duration(0.1, 60), "between readings of the devices; a node that is silent for three lends nothing"
+    )
+    grace_s: float = setting(
+        5.0, Duration(0, 600), "from asking the holder of a lease that is over to end, to killing it"
+    )
+    declared_watts: int = setting(
+        0, Integer(0, 10_000), "power of a device that tells neither energy nor power; 0 = not known"
+    )
+    nvml_library: str = setting(
+        "libnvidia-ml.so.1", Text(what="a path or a name"), "the library that reads GPUs; without it there are none"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings of a node."""
 
@@ -228,6 +246,7 @@ class Settings:
     agent: AgentSettings = AgentSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
     evolution: EvolutionSettings = EvolutionSettings()
+    resources: ResourcesSettings = ResourcesSettings()
     supervision: SupervisorSettings = field(default=NO_TREE)
 
 

@@ -19,6 +19,7 @@ from tests.bench import (
     gate,
     insight,
     kpi,
+    leases,
     local_ask,
     nats_ask,
     optimize,
@@ -60,6 +61,7 @@ MODULES = (
     breeding,
     evolve,
     placement,
+    leases,
 )
 BENCHMARKS: dict[str, Benchmark] = {module.BENCHMARK.name: module.BENCHMARK for module in MODULES}
 

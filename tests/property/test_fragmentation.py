@@ -67,6 +67,20 @@ def test_the_measure_is_the_published_one(work: list[Shape], asked: list[Shape],
 
 
 @settings(max_examples=80)
+@given(st.lists(shapes(), max_size=8), st.lists(shapes(), min_size=1, max_size=6), shapes())
+def test_few_nodes_are_scored_as_many_are(work: list[Shape], asked: list[Shape], shape: Shape) -> None:
+    """Node by node, without arrays, the scores and devices are those of all nodes at once."""
+    cluster, mix = filled(work), typical(dict.fromkeys(asked, 1.0))
+    nodes = cluster.fitting(shape)
+    alone, together = Gradient(cluster, mix), Gradient(cluster, mix)
+    if len(nodes) > 4:
+        every = together.scores(shape, nodes)
+        one = [alone.scores(shape, np.array([node])) for node in nodes.tolist()][-1]
+        assert one.fall[nodes].tolist() == pytest.approx(every.fall[nodes].tolist(), abs=1e-6)
+        assert one.device[nodes].tolist() == every.device[nodes].tolist()
+
+
+@settings(max_examples=80)
 @given(st.lists(shapes(), max_size=8), st.lists(shapes(), min_size=1, max_size=10), shapes())
 def test_a_score_is_what_placing_changes(work: list[Shape], asked: list[Shape], shape: Shape) -> None:
     """For each node that fits: the score, and on which device of it, is what the definition says before and after."""

@@ -40,6 +40,20 @@ async def test_append_across_a_crash_is_stored_once(server: NatsServer, bus: Nat
     assert (await bus.stream_state("S"))[2] == 600
 
 
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_group_whose_stream_was_away_is_stored_whole(server: NatsServer, bus: NatsBus, known: bool):  # noqa: FBT001 - a case
+    """What was sent while no stream took it is sent again with what comes after it: the last speaks for no lost one."""
+    spec = StreamSpec("AWAY", ("away.>",))
+    async with NatsBus(server.url, name="other") as other:
+        await (bus if known else other).declare(spec)
+        await other.request("$JS.API.STREAM.DELETE.AWAY", b"")
+        async with anyio.create_task_group() as group:
+            group.start_soon(bus.append_many, [("away.x", b"x", f"id{number}") for number in range(5)])
+            await anyio.sleep(0.3)
+            await other.declare(spec)
+    assert (await bus.stream_state("AWAY"))[2] == 5
+
+
 @pytest.mark.parametrize("size", [5, 40])
 async def test_acknowledged_groups_survive_a_crash(server: NatsServer, bus: NatsBus, size: int):
     """Groups that were acknowledged up to the moment of a crash, and across it, are in the stream, once each."""
