@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, field
+from msgspec import Meta
 
 from ._message import Event, Reply, Request
 from ._operation import EventType, Http, Operation, Port
@@ -166,7 +166,8 @@ class StartEvolution(Request[Evolution], frozen=True, kw_only=True):
     Attributes:
         generations: Most generations; one is population-size evaluations.
         population_size: Instead of the configured one; so are ``algorithm``, ``islands``, ``mutation_rate``, ``tasks``.
-        objectives: Several need ``nsga2``, which gives a front to choose from.
+        objectives: Several need ``nsga2``, which gives a front to choose from. Empty = what the tasks were judged by:
+            ``correct`` where they have labels, else ``score_error``.
         cases: Labelled tasks instead of recorded ones.
         parameters: The genes to search; empty = all, or all but the vectors where they are more than twenty.
         start: Genomes to begin with, besides the live one; the rest of the first generation is drawn at random.
@@ -189,9 +190,7 @@ class StartEvolution(Request[Evolution], frozen=True, kw_only=True):
     algorithm: Algorithm | None = None
     islands: Annotated[int, Meta(ge=0, le=64)] | None = None
     tasks: Annotated[int, Meta(ge=8, le=MOST_CASES)] | None = None
-    objectives: Annotated[list[Objective], Meta(min_length=1, max_length=4)] = field(
-        default_factory=lambda: [Objective()]
-    )
+    objectives: Annotated[list[Objective], Meta(max_length=4)] = []
     cases: Annotated[list[Case], Meta(max_length=MOST_CASES)] = []
     parameters: Annotated[list[Token], Meta(max_length=256)] = []
     start: Annotated[list[Genes], Meta(max_length=1000)] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +14,7 @@ from actors.refining.recorded import Recorder
 from chimera.errors import BadMessageError, CorruptError
 from subjects.evolution import Case, Window
 
+from .aims import Need
 from .cases import VALIDATION, LabelledTask, Side, recorded_cases, supplied_cases
 
 FEWEST = 20
@@ -63,28 +64,30 @@ class CaseSplit:
         )  # fmt: skip
 
 
-def of_recorder(recorder: Recorder, agent: str, *, judged: bool, most: int) -> CaseSplit:
+def of_recorder(recorder: Recorder, agent: str, *, most: int, needs: Collection[Need] = ()) -> CaseSplit:
     """The newest recorded tasks of an agent. Half of all that was recorded is the gate's alone and not among them.
 
     Args:
         recorder: Holds what was recorded; tasks without their input are left out.
         agent: Whose.
-        judged: Only those of which somebody said what was right.
         most: Training cases at most; validation has as many more as belong to them.
+        needs: Only those of which somebody said this.
 
     Raises:
         BadMessageError: If there are too few.
     """
-    return split(recorded_cases(recorder.tasks(agent, judged=judged, part="tune")), most)
+    return split(_told(recorded_cases(recorder.tasks(agent, part="tune")), needs), most)
 
 
-def of_request(cases: Sequence[Case], *, most: int, task: str = "predict") -> CaseSplit:
+def of_request(
+    cases: Sequence[Case], *, most: int, task: str = "predict", needs: Collection[Need] = ()
+) -> CaseSplit:  # fmt: skip
     """Supplied cases.
 
     Raises:
         BadMessageError: If there are too few.
     """
-    return split(supplied_cases(cases, task), most)
+    return split(_told(supplied_cases(cases, task), needs), most)
 
 
 def split(cases: Sequence[LabelledTask], most: int) -> CaseSplit:
@@ -102,6 +105,17 @@ def split(cases: Sequence[LabelledTask], most: int) -> CaseSplit:
             hint=f"serve and judge more tasks, or give about {round(2 * FEWEST / VALIDATION)} cases or more",
         )
     return CaseSplit(Caseload("train", tuple(train)), Caseload("validation", tuple(validation)))
+
+
+def _told(cases: Sequence[LabelledTask], needs: Collection[Need]) -> list[LabelledTask]:
+    found = [case for case in cases if all(getattr(case, need) is not None for need in needs)]
+    if cases and len(found) < len(cases) and len(found) < 2 * FEWEST:
+        said = " and a ".join(sorted(needs))
+        raise BadMessageError(
+            f"{len(found)} of {len(cases)} tasks were judged by a {said}, which the objectives need",
+            hint="choose objectives by what was judged (score_error, a correlation: score; correct: label), or none",
+        )
+    return found
 
 
 def pack_split(found: CaseSplit) -> bytes:

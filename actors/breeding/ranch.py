@@ -17,11 +17,12 @@ from actors.tuning.knobs import execution_parameters
 from chimera.bus.contract import Bus
 from chimera.context import Context
 from chimera.errors import BadMessageError, CorruptError
-from subjects.agent import AgentView, Parameter, Release, ShowAgent
-from subjects.evolution import Descriptor, StartEvolution
+from subjects.agent import AgentView, Manifest, Parameter, Release, ShowAgent
+from subjects.evolution import Descriptor, Objective, StartEvolution
 from subjects.evolver import FitnessStatus, PopulationConfig
 from subjects.trial import EvaluateGenomes, GenomesEvaluation
 
+from .aims import needs, usual
 from .breeder import Breeder
 from .caseload import CaseSplit, of_recorder, of_request, pack_split, unpack_split
 from .crew import agents_on
@@ -72,14 +73,16 @@ class Ranch:
             BadGenomeError: If nothing of the genome can be searched, or not what is named.
             BadMessageError: If there are too few tasks, or the algorithm can't do what is asked of it.
         """
-        config = merged(message, config)
+        config, manifest = merged(message, config), release.manifest
+        aims = message.objectives or [await anyio.to_thread.run_sync(self._usual, message, manifest)]
+        message = replace(message, objectives=aims)
         axes = _axes(message, release)
         codec = codec_of(message, release)
         for start in message.start:
             codec.encode({**release.genome, **start})
         name, why = _algorithm(message, config, codec, axes)
-        yardstick = Yardstick(message.objectives, axes if name == "map-elites" else [], release.manifest)
-        cases = await anyio.to_thread.run_sync(self._cases, message, config, yardstick)
+        Yardstick(aims, axes if name == "map-elites" else [], manifest)  # raises now rather than later
+        cases = await anyio.to_thread.run_sync(self._cases, message, config)
         window = cases.window
         await (await self._bus.objects(BUCKET, max_bytes=MOST_BYTES)).put(window.digest, pack_split(cases))
         return Began(
@@ -120,9 +123,13 @@ class Ranch:
         live = next(release for release in view.releases if release.number == view.live)
         loop = self._breeder.book.evolutions if self._breeder else {}
         newest = next((fold for fold in reversed(loop.values()) if fold.agent == agent), None)
-        objectives = newest.began.request.objectives if newest else StartEvolution().objectives
         tasks = list(self._recorder.tasks(agent))[-REFERENCE:]
-        return DriftWatch(tasks, live.manifest, objectives[0].metric)
+        judged = [task for task in tasks if task.is_judged]
+        if newest or not judged:
+            aim = newest.began.request.objectives[0] if newest else Objective()
+        else:
+            aim = usual(judged, live.manifest)
+        return DriftWatch(tasks, live.manifest, aim.metric)
 
     def status(self) -> FitnessStatus:
         """What evaluations did since this instance began to lead."""
@@ -130,11 +137,14 @@ class Ranch:
 
     # -- choices -------------------------------------------------------------------------------------------------------
 
-    def _cases(self, message: StartEvolution, config: PopulationConfig, yardstick: Yardstick) -> CaseSplit:
-        most = SAMPLE * config.tasks
+    def _usual(self, message: StartEvolution, manifest: Manifest) -> Objective:
+        return usual(message.cases or self._recorder.tasks(message.agent, part="tune"), manifest)
+
+    def _cases(self, message: StartEvolution, config: PopulationConfig) -> CaseSplit:
+        most, wanted = SAMPLE * config.tasks, needs(message.objectives)
         if message.cases:
-            return of_request(message.cases, most=most)
-        return of_recorder(self._recorder, message.agent, judged=yardstick.judged, most=most)
+            return of_request(message.cases, most=most, needs=wanted)
+        return of_recorder(self._recorder, message.agent, most=most, needs=wanted)
 
     async def _islands(self, config: PopulationConfig) -> list[str]:
         if config.islands == 1:

@@ -16,7 +16,7 @@ import msgspec
 from actors.evolving.correlation import Correlating, Pair
 from actors.evolving.estimates import Estimate, Running
 from actors.execution.judging import number_of
-from actors.refining.observing import Answer, needs_judgement, observe
+from actors.refining.observing import Answer, observe
 from chimera.errors import BadMessageError
 from subjects.agent import Manifest
 from subjects.event import Outcome
@@ -51,7 +51,6 @@ class Yardstick:
         gauges: One per objective and descriptor, in their order.
         fields: Of the output; what an evaluation asks for.
         times: Whether times per task are needed.
-        judged: Whether cases need a judgement.
 
     Raises:
         BadMessageError: If an objective can't be measured on cases.
@@ -63,7 +62,6 @@ class Yardstick:
         needed = [field for gauge in self.gauges for field in _fields(gauge, manifest)]
         self.fields = tuple(dict.fromkeys(needed))
         self.times = any(gauge.metric.name in (*_TIMES, "slow") for gauge in self.gauges)
-        self.judged = any(gauge.correlates or needs_judgement(gauge.metric) for gauge in self.gauges)
         own = [*self.gauges, manifest.label, manifest.score]
         self.digest = hashlib.sha256(msgspec.json.encode(own)).hexdigest()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chimera.errors import ChimeraError, OverloadedError
-from subjects.agent import PREDICT
+from subjects.agent import FEEDBACK, PREDICT
 
 from .command import Command, Exit
 from .output import emit_json, note, table
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
     from .client import Client
     from .dataset import Labelled
+
+
+_FULL = 2.5
+"""Hardly any mean rating lies beyond: it counts as the score 1."""
 
 
 @dataclass(slots=True)
@@ -66,6 +70,9 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="only N texts, spread evenly")
     parser.add_argument("--concurrency", type=int, default=32, metavar="N", help="tasks in flight (default 32)")
+    parser.add_argument(
+        "--judge", action="store_true", help="also report how people rated each text, for evolution to learn from"
+    )
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -100,7 +107,7 @@ async def _against_running(options: Any, settings: Settings, texts: list[Labelle
 
     note("using the system that runs here")
     async with connected(settings) as client:
-        return await _stream(client, texts, options.concurrency)
+        return await _stream(client, texts, options)
 
 
 async def _against_own(options: Any, settings: Settings, texts: list[Labelled]) -> tuple[Tally, float]:
@@ -117,10 +124,10 @@ async def _against_own(options: Any, settings: Settings, texts: list[Labelled]) 
         options.set += ["nats.port=0", *(f"http.ports.{role}=0" for role in LAYERS)]
         own = load_settings(options).settings
         async with Node(own), connected(own) as client:
-            return await _stream(client, texts, options.concurrency)
+            return await _stream(client, texts, options)
 
 
-async def _stream(client: Client, texts: list[Labelled], concurrency: int) -> tuple[Tally, float]:
+async def _stream(client: Client, texts: list[Labelled], options: Any) -> tuple[Tally, float]:
     import anyio
 
     from .progress import progress
@@ -133,16 +140,17 @@ async def _stream(client: Client, texts: list[Labelled], concurrency: int) -> tu
 
         async def worker() -> None:
             for index, text in feed:
-                await _one(client, f"{run}-{index}", text, tally)
+                if await _one(client, f"{run}-{index}", text, tally) and options.judge:
+                    await _judge(client, f"{run}-{index}", text, tally)
                 advance()
 
         async with anyio.create_task_group() as group:
-            for _ in range(max(1, concurrency)):
+            for _ in range(max(1, options.concurrency)):
                 group.start_soon(worker)
     return tally, time.perf_counter() - started
 
 
-async def _one(client: Client, job_id: str, text: Labelled, tally: Tally) -> None:
+async def _one(client: Client, job_id: str, text: Labelled, tally: Tally) -> bool:
     import anyio
 
     body = {"job_id": job_id, "agent": "sentiment", "input": {"text": text.text}}
@@ -161,8 +169,16 @@ async def _one(client: Client, job_id: str, text: Labelled, tally: Tally) -> Non
         tally.wrong_ids += answer["job_id"] != job_id
         tally.scores.append(float(answer["output"]["compound"]))
         tally.ratings.append(text.rating)
-        return
+        return True
     tally.lost += 1
+    return False
+
+
+async def _judge(client: Client, job_id: str, text: Labelled, tally: Tally) -> None:
+    try:
+        await client.ask(FEEDBACK, {"job_id": job_id, "score": max(-1.0, min(1.0, text.rating / _FULL))})
+    except ChimeraError as error:
+        tally.errors[error.code] = tally.errors.get(error.code, 0) + 1
 
 
 def _report(tally: Tally, texts: int, seconds: float, concurrency: int) -> Report:

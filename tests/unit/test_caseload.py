@@ -40,14 +40,14 @@ def inputs(cases: tuple[LabelledTask, ...]) -> set[str]:
 
 def test_what_came_twice_is_never_on_both_sides():
     """Training and validation have no input in common, though the same texts come again and again."""
-    found = of_recorder(recorder_of(2000), "echo", judged=True, most=1000)
+    found = of_recorder(recorder_of(2000), "echo", needs=("label",), most=1000)
     assert inputs(found.train.cases).isdisjoint(inputs(found.validation.cases))
     assert len(found.validation) / (len(found.train) + len(found.validation)) == pytest.approx(VALIDATION, abs=0.1)
 
 
 def test_the_gates_half_stays_with_the_gate():
     """No recorded task that the gate may judge a candidate by is bred on or validates."""
-    found = of_recorder(recorder_of(2000), "echo", judged=True, most=1000)
+    found = of_recorder(recorder_of(2000), "echo", needs=("label",), most=1000)
     keys = [case.key for side in (found.train, found.validation) for case in side.cases]
     assert {part_of(key) for key in keys} == {"tune"}
 
@@ -56,7 +56,7 @@ def test_tasks_without_input_are_left_out():
     """What was redacted or not kept can't be run again."""
     recorder = recorder_of(600, redacted=300)
     assert all(case.seq > 300 for case in recorded_cases(recorder.tasks("echo")))
-    found = of_recorder(recorder, "echo", judged=True, most=1000)
+    found = of_recorder(recorder, "echo", needs=("label",), most=1000)
     assert found.window.first > 300
     assert found.window.last <= 600
     assert found.window.source == "recorded"
@@ -67,13 +67,13 @@ def test_too_few_tasks_are_refused():
     with pytest.raises(BadMessageError, match=f"at least {FEWEST}"):
         of_request(cases_of(30), most=100)
     with pytest.raises(BadMessageError):
-        of_recorder(recorder_of(1000, judged=False), "echo", judged=True, most=100)
-    assert len(of_recorder(recorder_of(1000, judged=False), "echo", judged=False, most=100).train) == 100
+        of_recorder(recorder_of(1000, judged=False), "echo", needs=("label",), most=100)
+    assert len(of_recorder(recorder_of(1000, judged=False), "echo", most=100).train) == 100
 
 
 def test_the_newest_are_taken():
     """Where there are more than wanted, the last ones count, on both sides."""
-    found = of_recorder(recorder_of(2000), "echo", judged=True, most=50)
+    found = of_recorder(recorder_of(2000), "echo", needs=("label",), most=50)
     assert len(found.train) == 50
     assert len(found.validation) == round(50 * VALIDATION / (1 - VALIDATION))
     assert found.window.first > 1500

@@ -32,14 +32,14 @@ def run_of(*columns: list[bool | float | int | str | None], failures: list[Faile
 
 
 def test_only_what_is_needed_is_asked_for():
-    """Fields of label, score and descriptors, each once; times and judgements only where an objective needs them."""
+    """Fields of label, score and descriptors, each once; times only where an objective needs them."""
     plain = Yardstick([Objective(metric=Metric(name="failed"))], [], MANIFEST)
-    assert (plain.fields, plain.times, plain.judged) == ((), False, False)
+    assert (plain.fields, plain.times) == ((), False)
     rich = Yardstick(
         [Objective(), Objective(statistic="correlation"), COST, Objective(metric=Metric(name="score_error"))],
         [Descriptor(name="warmth"), Descriptor(name="run_ms", high=9.0)], MANIFEST,
     )  # fmt: skip
-    assert (rich.fields, rich.times, rich.judged) == (("label", "score", "warmth"), True, True)
+    assert (rich.fields, rich.times) == (("label", "score", "warmth"), True)
     assert len(rich.gauges) == 6
     assert rich.digest != plain.digest
 
