@@ -15,7 +15,7 @@ from chimera.errors import BadGenomeError, CorruptError
 from subjects.agent import Genes, Limits, Parameter
 
 ROOTS = ("known", "drawn", "immigrant")
-"""Operators that make a genome of nothing; ``sampled`` and ``mean`` come of a distribution and may name parents or not."""
+"""Operators that make a genome of nothing; ``sampled`` and ``mean`` come of a distribution, with parents or without."""
 
 OPERATORS = (*ROOTS, "mean", "sampled", "crossover", "mutation")
 

@@ -25,6 +25,7 @@ from tests.bench import (
     power,
     predict,
     sandbox,
+    stalls,
     start,
     submit_ack,
     supervision,
@@ -58,6 +59,7 @@ MODULES = (
     diversity,
     breeding,
     evolve,
+    stalls,
 )
 BENCHMARKS: dict[str, Benchmark] = {module.BENCHMARK.name: module.BENCHMARK for module in MODULES}
 
