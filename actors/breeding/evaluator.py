@@ -27,6 +27,7 @@ from .crew import Crew, Find, Member
 from .examination import Candidate, Examination
 from .fitness_cache import FitnessCache
 from .heat import GoOn, Heat, Job
+from .pace import Pace
 from .portions import JobQueue, cut
 from .sheet import Result
 from .tally import NodeTally, Rate, Tally
@@ -104,12 +105,12 @@ class Evaluator:
             UnavailableError: If no node answers for two minutes.
             NoAgentError, NoReleaseError, BadModuleError, BadMessageError: As a node says.
         """
-        heat = Heat(examination, candidates, rungs, go_on=go_on, cut=self._cut, cache=self.cache)
+        heat = Heat(examination, rungs, go_on=go_on, cut=self._cut, cache=self.cache)
         if not self._heats:
             self._heard_at = self._clock.monotonic()
         self._heats.append(heat)
         try:
-            self._queue.put(heat.begin())
+            self._queue.put(await _begun(heat, candidates))
             self._count(heat)
             self._ring()
             await heat.over.wait()
@@ -278,6 +279,18 @@ class Evaluator:
     def _ring(self) -> None:
         bell, self._bell = self._bell, anyio.Event()
         bell.set()
+
+
+async def _begun(heat: Heat, candidates: Sequence[Candidate]) -> list[Job]:
+    """The first jobs of a thousand genomes take a tenth of a second to make."""
+    pace, jobs = Pace(), list[Job]()
+    for candidate in candidates:
+        heat.enter(candidate)
+        await pace.turn()
+    for some in heat.begin():
+        jobs += some
+        await pace.turn()
+    return jobs
 
 
 def _message(jobs: Sequence[Job]) -> EvaluateGenomes:

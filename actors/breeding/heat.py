@@ -53,11 +53,10 @@ class _Climb:
 
 
 class Heat:
-    """An evaluation of some genomes.
+    """An evaluation of some genomes: all ``enter``, then it begins.
 
     Args:
         examination: The same for all.
-        candidates: The genomes.
         rungs: Cases of each rung, the same order for all of them (common random numbers).
         go_on: Says after a rung who is stopped.
         cut: Cuts a rung into portions.
@@ -70,20 +69,27 @@ class Heat:
     """
 
     def __init__(
-        self, examination: Examination, candidates: Sequence[Candidate], rungs: Sequence[Sequence[int]], *,
-        go_on: GoOn | None, cut: Cut, cache: FitnessCache,
+        self, examination: Examination, rungs: Sequence[Sequence[int]], *, go_on: GoOn | None, cut: Cut,
+        cache: FitnessCache,
     ) -> None:  # fmt: skip
         self.examination, self.rungs = examination, rungs
         self._go_on, self._cut, self._cache = go_on, cut, cache
-        self._climbs = [self._climb(candidate) for candidate in candidates]
-        self.results = [climb.result for climb in self._climbs]
-        self.left = len(self._climbs)
+        self._climbs: list[_Climb] = []
+        self.results: list[Result] = []
+        self.left = 0
         self.over = anyio.Event()
         self.error: ChimeraError | None = None
         self._through: list[int] = []
 
-    def begin(self) -> list[Job]:
-        """The first jobs; genomes that are there twice climb once."""
+    def enter(self, candidate: Candidate) -> None:
+        """One more genome."""
+        climb = self._climb(candidate)
+        self._climbs.append(climb)
+        self.results.append(climb.result)
+        self.left += 1
+
+    def begin(self) -> Iterator[list[Job]]:
+        """The first jobs, genome by genome; genomes that are there twice climb once."""
         climbing: list[int] = []
         leaders: dict[SheetKey, _Climb] = {}
         for index, climb in enumerate(self._climbs):
@@ -98,7 +104,8 @@ class Heat:
         if not self._climbs:
             self.over.set()
         # only now are all twins known: a leader of which everything is known already is through in its first step
-        return [job for index in climbing for job in self._step(index)]
+        for index in climbing:
+            yield self._step(index)
 
     def take(self, job: Job, run: GenomeRun) -> list[Job]:
         """What a node made of a job, and the jobs that follow from it."""

@@ -9,6 +9,7 @@ from typing import Any
 import anyio.to_thread
 from msgspec.structs import replace
 
+from actors.evolving import pagmo
 from actors.evolving.codec import Codec
 from actors.evolving.engines import Name, check, choose
 from actors.refining.recorded import Recorder
@@ -41,6 +42,9 @@ SAMPLE = 4
 
 REFERENCE = 500
 """Newest tasks that drift is judged against."""
+
+PAGMO = ("steady", "nsga2", "gaco", "map-elites")
+"""Algorithms that need pygmo, or its operators."""
 
 _SEARCHED_LIMITS = ("cpu_ms", "wall_ms")
 
@@ -108,6 +112,8 @@ class Ranch:
         if data is None:
             raise CorruptError(f"the tasks of evolution '{fold.id}' are not there any more")
         cases = await anyio.to_thread.run_sync(unpack_split, data, began.window.digest)
+        if began.config.algorithm in PAGMO:
+            await anyio.to_thread.run_sync(pagmo.load)
 
         async def forget() -> None:
             await objects.delete(began.window.digest)

@@ -28,6 +28,11 @@ def _pygmo() -> Any:
     return import_module("pygmo")
 
 
+def load() -> None:
+    """Import pygmo now, in whichever thread this is called: it takes a tenth of a second."""
+    _pygmo()
+
+
 class Shape:
     """A problem of pygmo: bounds and counts. It is never evaluated itself."""
 

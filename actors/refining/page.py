@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from chimera.pictures import Axis, Figure, Page, Plot, Section, Series, Table
 from subjects.insight import Comparison
@@ -107,13 +107,19 @@ def _layers(report: Report) -> Section:
     parts: list[Part] = []
     for title, found in (("Evolution", report.evolution), ("Cost", report.cost)):
         parts.append(f"{title}: no data." if found is None else Table((title, ""), _plain(found)))
+    runs: list[dict[str, Any]] = (report.evolution or {}).get("runs", [])
+    if runs:
+        head = ("id", "agent", "state", "algorithm", "generation", "baseline", "best", "validated", "live", "reason")
+        rows = [tuple(one.get(name) for name in head) for one in runs]
+        parts.append(Table(("evolution", *head[1:]), rows, caption="Fitness; validated and live are on other tasks"))
     return Section("Evolution and cost", parts)
 
 
 def _plain(found: dict[str, Any]) -> list[tuple[str, str | float | None]]:
     return [
-        (name, value if value is None or isinstance(value, str | int | float) else str(value))
+        (name, ", ".join(map(str, cast("list[object]", value))) if isinstance(value, list) else value)
         for name, value in found.items()
+        if name != "runs"
     ]
 
 

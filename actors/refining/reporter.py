@@ -43,7 +43,7 @@ HOURS: dict[Period, int] = {"daily": 24, "weekly": 168}
 _HEALTH_S = 2.0
 
 
-async def nothing() -> None:
+async def nothing(_since: float, _until: float) -> None:
     """What a layer that is not there tells of itself."""
 
 
@@ -57,8 +57,8 @@ class Sources:
         patterns: Finds patterns.
         anomalies: Finds anomalies.
         health: Asks the agent actor how it does.
-        evolution: Progress of evolution, ``None`` if that layer does not run.
-        cost: Costs, ``None`` if nobody counts them.
+        evolution: What was evolved between two Unix times, ``None`` if that layer does not run.
+        cost: What was spent between them, ``None`` if nobody counts it.
         loads: The live load forecasters of these agents.
     """
 
@@ -67,8 +67,8 @@ class Sources:
     patterns: Callable[[GetPatterns], Awaitable[PatternList]]
     anomalies: Callable[[GetAnomalies], Awaitable[AnomalyList]]
     health: Callable[[CheckHealth], Awaitable[Health]]
-    evolution: Callable[[], Awaitable[dict[str, Any] | None]] = nothing
-    cost: Callable[[], Awaitable[dict[str, Any] | None]] = nothing
+    evolution: Callable[[float, float], Awaitable[dict[str, Any] | None]] = nothing
+    cost: Callable[[float, float], Awaitable[dict[str, Any] | None]] = nothing
     loads: Callable[[Sequence[str]], dict[str, Model]] = lambda _agents: {}
 
 
@@ -123,7 +123,7 @@ class Reporter:
             rollbacks=_verdicts(listed.experiments, "roll-back", since, until),
             budget=listed.budget,
             tunes=[_tune(one) for one in tunes if _overlaps(one.started_at, one.ended_at, since, until)],
-            evolution=await self._sources.evolution(), cost=await self._sources.cost(),
+            evolution=await self._sources.evolution(since, until), cost=await self._sources.cost(since, until),
             capacity=await self._capacity(window, hours),
             patterns=[one for one in patterns.patterns if one.until >= since and one.since < until],
             anomalies=[one for one in anomalies.anomalies if one.at < until],

@@ -23,6 +23,7 @@ from subjects.optimizer import GetStatus, OptimizationStatus
 from .attention import Attention
 from .baselines import Baselines
 from .benchmarks import Benchmarks
+from .broods import Broods
 from .clerk import Clerk
 from .compliance import ComplianceDesk
 from .integration import Integration
@@ -102,6 +103,7 @@ class Room:
             sources=Sources(
                 experiments=experiments, tunes=tunes, patterns=self.observatory.patterns,
                 anomalies=self.observatory.anomalies, health=ctx.ask, loads=self.models.loads,
+                evolution=Broods(ctx.ask).figures,
             ),
         )  # fmt: skip
         self._desk = None if made_of.audit is None else ComplianceDesk(

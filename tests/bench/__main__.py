@@ -27,6 +27,7 @@ from tests.bench import (
     power,
     predict,
     sandbox,
+    stalls,
     start,
     submit_ack,
     supervision,
@@ -62,6 +63,7 @@ MODULES = (
     evolve,
     placement,
     leases,
+    stalls,
 )
 BENCHMARKS: dict[str, Benchmark] = {module.BENCHMARK.name: module.BENCHMARK for module in MODULES}
 

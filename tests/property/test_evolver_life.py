@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from contextlib import suppress
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from actors.breeding.notes import genome_in
+from chimera.errors import ConflictError
 from subjects.agent import AgentView, Release
 from subjects.evolution import (
     EvolutionBudget,
@@ -30,7 +32,6 @@ from tests.support.evolver_machine import Staged
 from tests.support.evolver_reference import uninterrupted
 from tests.support.evolver_world import AGENT, CASES, NODES
 
-T = TypeVar("T")
 GENERATIONS = 3
 BUDGET = EvolutionBudget(seconds=30_000_000.0)
 KINDS: dict[str, dict[str, Any]] = {
@@ -234,7 +235,9 @@ class Life(Staged):
         elif running(self.world.known) or record.genes == _live(self.view).genome:
             self.refused(message, {"conflict"})
         else:
-            assert self.ask(message).genome.id == id_
+            with suppress(ConflictError):  # the evolution's own champion may be faster
+                assert self.ask(message).genome.id == id_
+            assert running(self.world.known)
 
     @precondition(lambda self: self.alive)
     @rule()

@@ -14,6 +14,8 @@ from anyio.abc import TaskStatus
 from anyio.from_thread import start_blocking_portal
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
+from actors.breeding.log import Began, Configured, Halted, Paused
+from actors.breeding.passage import BY
 from actors.evolving.record import GenomeRecord
 from chimera.errors import ChimeraError
 from subjects.agent import AgentView
@@ -113,4 +115,7 @@ class Staged(RuleBasedStateMachine):
         assert self.portal.call(self._everything) == before, "something was changed that was refused"
 
     async def _everything(self) -> Any:
-        return await self.world.log(), await self.world.agent(), dict(self.world.known)
+        """What people's acts change: what is known already is answered from the cache, so an evolution may move on."""
+        acts = [entry for _, entry in await self.world.log() if isinstance(entry, (Began, Configured, Halted, Paused))]
+        view, known = await self.world.agent(), self.world.known.values()
+        return acts, view.live, view.previous, [one for one in known if one.proposer != BY]
