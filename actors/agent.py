@@ -23,6 +23,7 @@ from actors.execution.proposals import experiment_of
 from actors.execution.releases import ReleaseBook
 from actors.execution.runtime import Fleet, Surroundings
 from actors.execution.settings import Serving
+from actors.execution.slots import Slots
 from actors.execution.tasks import TaskRunner
 from actors.execution.trials import TrialRunner
 from actors.execution.views import agent_row, layer_health
@@ -149,10 +150,12 @@ class Agent(Layered, name="agent", mailbox=1024, concurrency=256, layer="executi
         for outbox in self._outboxes.values():
             self.ctx.spawn(outbox.run, self._serving.flush_s)
         self.ctx.spawn(self._beat)
+        self.ctx.spawn(self._slots.follow, self._busy)
 
     async def on_stop(self, reason: str) -> None:  # noqa: ARG002 - whatever the reason, the same is to do
         """Send what the outboxes hold, then unload."""
         if hasattr(self, "_outboxes"):
+            await self._slots.close()
             for outbox in self._outboxes.values():
                 await outbox.stop(self._serving.stop_s / len(self._outboxes))
             await self._pool.close()
@@ -280,6 +283,7 @@ class Agent(Layered, name="agent", mailbox=1024, concurrency=256, layer="executi
         self._trials = TrialRunner(
             node=ctx.node, book=self._book, pool=self._pool, serving=serving, now=self._now,
         )  # fmt: skip
+        self._slots = Slots(ask=ctx.ask, spawn=ctx.spawn, clock=clock, node=ctx.node, layer="execution")
         self._judge = Judge(tasks=self._tasks, book=self._book, fleet=self._fleet, store=self._store, bus=bus,
                             time=clock.time, new_id=lambda: uuid.uuid4().hex)  # fmt: skip
 
@@ -292,6 +296,11 @@ class Agent(Layered, name="agent", mailbox=1024, concurrency=256, layer="executi
                 part = slice(start, start + _BEAT_JOBS)
                 with suppress(ChimeraError):  # a missed beat is made up for by the next
                     await self._bus.publish(BEAT, encode(Beat(node=self.ctx.node, jobs=jobs[part], done=done[part])))
+
+    def _busy(self) -> float:
+        """Workers that run tasks now; what is tried beside them is accounted for by whoever tries it."""
+        workers = self._sandbox.statistics()
+        return float(min(workers.workers - workers.idle, len(self._tasks.running())))
 
     def _outbox(self, prefix: str) -> Outbox:
         def lost(count: int, why: str) -> None:

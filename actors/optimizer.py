@@ -7,11 +7,13 @@ fences every append. The others watch it, pass on what they are asked, and one t
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.to_thread
 
+from actors.execution.slots import Slots
 from actors.gating import records as gating
 from actors.refining.explaining import explain
 from actors.refining.faces import Faces
@@ -116,6 +118,7 @@ class Optimizer(Faces, name="optimizer", mailbox=1024, concurrency=128, layer="r
         if self._leads:
             with anyio.move_on_after(2.0), suppress(RestartingError):
                 await self._journal.barrier()
+            await self._slots.close()
 
     async def on_down(self, ref: Ref, reason: str) -> None:
         """The leader, or its node, went away: lead, unless somebody was faster."""
@@ -249,10 +252,11 @@ class Optimizer(Faces, name="optimizer", mailbox=1024, concurrency=128, layer="r
             gate=self._gate, recorder=self._recorder, ask=ctx.ask, clock=clock, report=ctx.event, spawn=ctx.spawn
         )
 
+        self._slots = Slots(ask=ctx.ask, spawn=ctx.spawn, clock=clock, node=ctx.node, layer="refinement")
         self._planner = Planner(self._recorder, self._gate, ctx.ask)
         self._tuner = Tuner(
             log=log, ask=ctx.ask, gate=self._gate, recorder=self._recorder, clock=clock, report=ctx.event,
-            tell=self._tell, spawn=ctx.spawn, expects=self._expects,
+            tell=self._tell, spawn=ctx.spawn, expects=self._expects, hold=partial(self._slots.hold, cpus=1.0),
         )  # fmt: skip
 
     def _apply(self, entry: Any) -> None:

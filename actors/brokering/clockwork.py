@@ -120,9 +120,19 @@ class Clockwork:
         self._queue.forget_old()
         await self._look_behind()
         await core.book.resolve_doubts()
+        await self._mend()
         for notice in self._queue.room_wanted():
             await self._notice(notice)
         self.ring()
+
+    async def _mend(self) -> None:
+        """Of a lease that two brokers granted on different devices, only the first grant stays."""
+        registry = self._core.registry
+        for lease in list(registry.torn):
+            registry.torn.discard(lease)
+            keys = registry.later_grants(lease)
+            if keys:
+                await self._desk.end(lease, "revoked", "another broker granted it before, on another device", keys=keys)
 
     async def _look_behind(self) -> None:
         """Has the store been set back? Then what is known of later is not true any more."""

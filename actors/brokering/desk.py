@@ -26,7 +26,7 @@ from .waiting import Waiter, never
 from .want import Parts, check, could
 
 _TRIES = 6
-_LOOK_S = 0.2
+_LOOK_S, _LEAST_S = 0.2, 0.05
 _GIVE_UP_BEFORE_S = 0.2
 """A request that waits is answered so long before its caller stops listening."""
 
@@ -130,6 +130,7 @@ class Desk:
             if granted is not None:
                 return granted
         self._refuse_the_impossible(ticket.waiter)
+        ticket.until = max(until, now + _LEAST_S)
         queue.add(ticket)
         queue.pump()
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -31,6 +32,7 @@ class Ticket:
     Attributes:
         message: What was asked.
         began_at: When, in monotonic seconds.
+        until: When its caller stops listening, or does not want to wait any more; nothing is granted after that.
         busy: Devices were chosen for it, and are being written.
         parts: Those.
     """
@@ -38,11 +40,17 @@ class Ticket:
     waiter: Waiter
     message: Allocate
     began_at: float = 0.0
+    until: float = math.inf
     busy: bool = False
     parts: Parts = ()
     lease: Lease | None = None
     error: ChimeraError | None = None
     _done: anyio.Event = field(default_factory=anyio.Event)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may be tried: it is not being granted, nor answered while its caller has not woken yet."""
+        return not self.busy and not self._done.is_set()
 
     async def wait(self) -> Lease:
         """The lease, once it is granted.
@@ -157,7 +165,7 @@ class Queue:
         blocked: list[Waiter] = []
         for ticket in self.ordered() if self._tickets else ():
             waiter = ticket.waiter
-            if ticket.busy:
+            if not ticket.is_open or core.clock.monotonic() >= ticket.until:
                 continue
             if not may_pass(waiter, blocked, self._touches):
                 waiter.why = "one that waits for longer is before it"
@@ -204,7 +212,7 @@ class Queue:
         core, holdings = self._core, self._core.holdings()
         nodes = core.floor.view()
         for ticket in self.ordered()[:MOST_ROOM]:
-            if ticket.busy or limit(ticket.waiter, holdings.get(ticket.waiter.tenant, Holding()), core.rules):
+            if not ticket.is_open or limit(ticket.waiter, holdings.get(ticket.waiter.tenant, Holding()), core.rules):
                 continue
             notices = make_room(ticket.waiter, nodes, holdings, core.rules, core.census.usable)
             if notices:

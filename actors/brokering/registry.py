@@ -34,13 +34,19 @@ class Totals:
 
 @dataclass(slots=True)
 class Registry:
-    """Records by key. ``on_change`` is called with the key of a device whose record changed."""
+    """Records by key.
+
+    Attributes:
+        torn: Leases that were granted twice, on other devices: two brokers were asked, and neither knew of the other.
+        on_change: Called with the key of a device whose record changed.
+    """
 
     known: dict[str, Known] = field(default_factory=dict[str, Known])
     leases: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     nodes: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     tenants: dict[str, Totals] = field(default_factory=dict[str, Totals])
     unreadable: dict[str, str] = field(default_factory=dict[str, str])
+    torn: set[str] = field(default_factory=set[str])
     on_change: Callable[[str], None] = lambda _key: None
     _due: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
 
@@ -77,7 +83,10 @@ class Registry:
                     del self.leases[grant.lease]
         for grant in (grant for grant in after if id(grant) not in old):
             self._count(grant, is_gpu, 1)
-            self.leases.setdefault(grant.lease, set()).add(key)
+            keys = self.leases.setdefault(grant.lease, set())
+            keys.add(key)
+            if len(keys) > len(grant.devices) or key not in grant.devices:
+                self.torn.add(grant.lease)
             if not grant.ended:
                 heapq.heappush(self._due, (_due_at(grant), grant.lease))
 
@@ -120,6 +129,12 @@ class Registry:
     def live(self) -> int:
         """How many leases there are, those included whose holders are being ended."""
         return len(self.leases)
+
+    def later_grants(self, lease: str) -> list[str]:
+        """Of a lease that was granted twice, the devices of all grants but the first."""
+        alive = [(record.key, grant) for record, grant in self.grants_of(lease) if not grant.ended]
+        first = min((grant.token, grant.devices) for _, grant in alive)[1] if alive else ()
+        return [key for key, grant in alive if grant.devices != first]
 
     def due(self, now: float) -> list[str]:
         """Leases that must be looked at now, for they may have expired; each is given once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, TypeVar
 
 import anyio
@@ -33,6 +34,8 @@ FIRST = -1
 
 _LOOK_S, _FIND_S = 0.5, 30.0
 T = TypeVar("T")
+Hold = Callable[[str], AbstractAsyncContextManager[object]]
+"""Of an agent: has what its replays use leased while the block runs."""
 
 
 class Drive:
@@ -46,13 +49,15 @@ class Drive:
         recorder: Holds recorded tasks.
         clock: Time.
         timed: Is told how long each proposal took, in ms.
+        hold: Has processors leased while an agent's tasks are run again; nothing waits for it.
     """
 
     def __init__(
         self, fold: TuneFold, *, write: Callable[[TuneEntry], Awaitable[None]], ask: Callable[[Any], Awaitable[Any]],
         gate: Gate, recorder: Recorder, clock: Clock, timed: Callable[[TuneFold, float], None],
+        hold: Hold = nullcontext,
     ) -> None:  # fmt: skip
-        self._fold, self._write_entry, self._ask_agent = fold, write, ask
+        self._fold, self._write_entry, self._ask_agent, self._hold = fold, write, ask, hold
         self._clock, self._timed = clock, timed
         self._passage = Passage(
             fold, gate, write=self._write, ask=ask, clock=clock, pause=self._pause, end=self._finish
@@ -227,7 +232,8 @@ class Drive:
         genome = fold.started.base if number == FIRST else fold.round.genome(number)
         if replayer is None:
             return None
-        return await self._unless_halted(lambda: replayer.measure(genome, against.values if against else None))
+        async with self._hold(fold.agent):
+            return await self._unless_halted(lambda: replayer.measure(genome, against.values if against else None))
 
     # -- the best point ------------------------------------------------------------------------------------------------
 

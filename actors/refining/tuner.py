@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from typing import Any
 
 import anyio
@@ -30,7 +31,7 @@ from .gatekeeper import Log
 from .observing import check_metric
 from .recorded import Recorder
 from .tunebook import TuneBook
-from .tunedrive import Drive
+from .tunedrive import Drive, Hold
 from .tunefacts import fact_of, words_of
 from .tunegate import Gate
 from .tunelog import Configured, Halted, Started, TuneEntry
@@ -61,17 +62,18 @@ class Tuner:
         tell: Publishes a fact under an id that makes it repeatable.
         spawn: Runs a coroutine function in the background.
         expects: What the objective is expected to be for an agent at a point of a space, if anybody knows.
+        hold: See ``Drive``.
     """
 
     def __init__(
         self, *, log: Log, ask: Callable[[Any], Awaitable[Any]], gate: Gate, recorder: Recorder, clock: Clock,
         report: Callable[..., Any], tell: Callable[[Any, str], Awaitable[None]], spawn: Callable[..., None],
-        expects: Expects = _nothing,
+        expects: Expects = _nothing, hold: Hold = nullcontext,
     ) -> None:  # fmt: skip
         self._log, self._ask, self._gate, self._recorder = log, ask, gate, recorder
         self._clock, self._report, self._tell, self._spawn = clock, report, tell, spawn
         self.book = TuneBook()
-        self._expects = expects
+        self._expects, self._hold = expects, hold
         self._drives: dict[str, Drive] = {}
         self._starting = anyio.Lock()
 
@@ -221,7 +223,7 @@ class Tuner:
     def _begin(self, fold: TuneFold) -> None:
         drive = Drive(
             fold, write=self._write, ask=self._ask, gate=self._gate, recorder=self._recorder, clock=self._clock,
-            timed=self._timed,
+            timed=self._timed, hold=self._hold,
         )  # fmt: skip
         self._drives[fold.id] = drive
         self._spawn(self._run, drive, fold.id)

@@ -50,9 +50,9 @@ PROBLEMS: list[Row] = [
 
 @pytest.fixture(scope="module")
 def resources(system: RunningSystem) -> Iterator[httpx.Client]:
-    """A client of the port, once the node's devices are known."""
+    """A client of the port, once the node's devices are known and what the agents use of them is leased."""
     with httpx.Client(base_url=system.announced["http"]["resources"], timeout=30.0) as client:
-        wait_for(lambda: client.get("/api/gpu/status").json()["devices"])
+        wait_for(lambda: _own(client))
         yield client
 
 
@@ -125,6 +125,24 @@ def test_leases_outlive_the_node_that_granted_them(own_system: RunningSystem):
         found = client.get("/api/gpu/leases/kept").json()
         assert (found["token"], found["state"]) == (lease["token"], "granted")
         assert client.post("/api/gpu/kept/renew", json={"token": lease["token"]}).status_code == 200
+
+
+def test_what_the_agents_use_is_leased_and_given_back(own_system: RunningSystem):
+    """The agents' workers stand in the list of leases; a node that stops gives them back: they are not there twice."""
+    with httpx.Client(base_url=own_system.announced["http"]["resources"], timeout=30.0) as client:
+        (before,) = wait_for(lambda: _own(client))
+        assert (before["grants"][0]["kind"], before["grants"][0]["milli"] >= 100) == ("cpu", True)
+    own_system.stop()
+    own_system.start()
+    with httpx.Client(base_url=own_system.announced["http"]["resources"], timeout=30.0) as client:
+        (after,) = wait_for(lambda: [one for one in _own(client) if one["id"] != before["id"]])
+        wait_for(lambda: [one["id"] for one in _own(client)] == [after["id"]], timeout_s=10)  # it would last for 30 s
+
+
+def _own(client: httpx.Client) -> list[dict[str, Any]]:
+    """Leases of the agents' workers."""
+    leases: list[dict[str, Any]] = client.get("/api/gpu/leases", params={"layer": "execution"}).json()["leases"]
+    return leases
 
 
 def _cpu(client: httpx.Client) -> dict[str, Any]:

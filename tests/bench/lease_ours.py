@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import anyio
+import nats
 
 from actors.gpu_broker import GpuBroker
 from chimera.bus.nats import NatsBus
@@ -25,6 +26,12 @@ from tests.support import lending
 NODES, GPUS = 16, 8
 _REPORT_S = 1.0
 _TTL_S = 3_600.0
+_BARE = b"x" * 512
+"""As large as a record with a few grants."""
+
+_PAUSE_S = 0.003
+"""Between one and the next, so that neither waits for what the other left to be done."""
+
 _LIVE_MILLI = 20
 """Of each GPU this much goes to each lease that is only there to be many."""
 
@@ -51,6 +58,26 @@ class Asker:
             found = await load(self.cycle, 8, concurrency, seconds)
         took = sorted(self.took)
         return {**found, "p50_us": took[len(took) // 2] * 1e6, "p99_us": took[int(0.99 * len(took))] * 1e6}
+
+    async def in_turn(self, url: str, seconds: float) -> dict[str, Any]:
+        """One at a time, in turn: a bare compare-and-set publish by hand, a grant, and the release that undoes it."""
+        client: Any = await nats.connect(url)  # pyright: ignore[reportUnknownMemberType] - nats-py's
+        stream, took = client.jetstream(), {"bare": list[float](), "grant": list[float]()}
+        await stream.add_stream(name="BARE", subjects=["bench.bare"], max_msgs_per_subject=1)
+        seq, now = (await stream.publish("bench.bare", _BARE)).seq, time.perf_counter
+        end = now() + seconds
+        while (began := now()) < end:
+            headers = {"Nats-Expected-Last-Subject-Sequence": str(seq)}
+            seq = (await stream.publish("bench.bare", _BARE, headers=headers)).seq
+            took["bare"].append(now() - began)
+            await anyio.sleep(_PAUSE_S)
+            began = now()
+            lease = await self._system.ask(Allocate(ttl_s=60.0), timeout_s=ANSWER_S)
+            took["grant"].append(now() - began)
+            await self._system.ask(GiveBack(id=lease.id, token=lease.token), timeout_s=ANSWER_S)
+            await anyio.sleep(_PAUSE_S)
+        await client.close()
+        return {f"{name}_us": sorted(values)[len(values) // 2] * 1e6 for name, values in took.items()}
 
     async def fill(self, count: int) -> dict[str, Any]:
         """So many leases that nobody gives back."""
@@ -106,13 +133,17 @@ async def main() -> None:
             await lending.known(system, NODES * (GPUS + 1))
             return {}
 
+        async def in_turn(seconds: float) -> dict[str, Any]:
+            with anyio.fail_after(seconds + ANSWER_S):
+                return await asker.in_turn(url, seconds)
+
         if role == "broker":
             await system.spawn(GpuBroker, bus=bus)
         calm()
         async with anyio.create_task_group() as group:
             if role == "broker":
                 group.start_soon(report, bus)
-            await obey({"ask": asker.ask, "fill": asker.fill, "start": start, "known": known})
+            await obey({"ask": asker.ask, "in_turn": in_turn, "fill": asker.fill, "start": start, "known": known})
             group.cancel_scope.cancel()
 
 

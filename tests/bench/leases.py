@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from tests.bench.child import Child
-from tests.bench.figures import Benchmark, Figure, Rounds, Trial, ratio
+from tests.bench.figures import Benchmark, Figure, Rounds, Trial
 from tests.bench.machine import cpu_s
 from tests.bench.task_pairs import task_server
 from tests.support.nats_server import NatsServer
@@ -18,11 +18,11 @@ MANY, LIVE = 64, 5_000
 def measure(quick: bool) -> Iterable[Figure]:  # noqa: FBT001 - the one argument of a benchmark
     """The server syncs as by default (the ``process`` profile) for all of them."""
     with (
-        task_server() as server, Child("lease_hand", server.url) as hand,
-        Child("lease_ours", server.url, "broker") as broker, Child("lease_ours", server.url, "asker") as asker,
+        task_server() as server, Child("lease_ours", server.url, "broker") as broker,
+        Child("lease_ours", server.url, "asker") as asker,
     ):  # fmt: skip
         broker.call("known")
-        yield from _grants(asker, hand, quick=quick)
+        yield from _grants(asker, quick=quick)
         yield from _many(asker, broker, server, quick=quick)
         assert asker.call("fill", count=LIVE)["leases"] >= LIVE
         yield from _many(asker, broker, server, quick=True, among=f", {LIVE} others live")
@@ -30,17 +30,12 @@ def measure(quick: bool) -> Iterable[Figure]:  # noqa: FBT001 - the one argument
         yield from _restart(server, quick=quick)
 
 
-def _grants(asker: Child, hand: Child, *, quick: bool) -> Iterable[Figure]:
-    seconds, count = (0.5, 5) if quick else (1.0, 14)
-    ways = {
-        "bare": partial(hand.call, "ask", concurrency=1, seconds=seconds),
-        "ours": partial(asker.call, "ask", concurrency=1, seconds=seconds),
-    }
-    rounds = Rounds(ways, count)
+def _grants(asker: Child, *, quick: bool) -> Iterable[Figure]:
+    rounds = Rounds({"both": partial(asker.call, "in_turn", seconds=1.0 if quick else 2.0)}, 5 if quick else 14)
     name = "a grant from another process: p50, to a bare compare-and-set publish"
-    yield rounds.figure(name, ratio("ours", "bare", "p50_us"), 3.0, holds="<=")
-    yield rounds.figure("  grant", lambda trials: trials["ours"]["p50_us"], unit="us", holds="<=")
-    yield rounds.figure("  publish", lambda trials: trials["bare"]["p50_us"], unit="us", holds="<=")
+    yield rounds.figure(name, lambda trials: trials["both"]["grant_us"] / trials["both"]["bare_us"], 3.0, holds="<=")
+    yield rounds.figure("  grant", lambda trials: trials["both"]["grant_us"], unit="us", holds="<=")
+    yield rounds.figure("  publish", lambda trials: trials["both"]["bare_us"], unit="us", holds="<=")
 
 
 def _many(asker: Child, broker: Child, server: NatsServer, *, quick: bool, among: str = "") -> Iterable[Figure]:

@@ -132,13 +132,20 @@ class Field:
         self._gangs()
 
     def _gangs(self) -> None:
-        had: dict[str, set[str]] = defaultdict(set)
-        for lease, device, _ in self.booked.keys() | self.grants.keys():
-            had[lease].add(device)
-        for (lease, _, _), one in self.grants.items():
-            whole = {key.partition(".")[2] for key in one.devices}
-            if had[lease] != whole:
-                self.broken.append(f"gang: {lease} had {sorted(had[lease])} of {sorted(whole)}")
+        """Gangs are granted whole; of a lease that two brokers granted, all grants but one were taken back."""
+        had: dict[tuple[str, tuple[str, ...]], set[str]] = defaultdict(set)
+        ends: dict[str, dict[tuple[str, ...], set[str]]] = defaultdict(lambda: defaultdict(set))
+        for (lease, device, token), one in self.grants.items():
+            had[lease, one.devices].add(device)
+            line = self.booked.get((lease, device, token))
+            ends[lease][one.devices].add(line.end if line is not None else "")
+        for (lease, devices), seen in had.items():
+            whole = {key.partition(".")[2] for key in devices}
+            if seen != whole:
+                self.broken.append(f"gang: {lease} had {sorted(seen)} of {sorted(whole)}")
+        for lease, groups in ends.items():
+            if sum(end != {"revoked"} for end in groups.values()) > 1:
+                self.broken.append(f"torn: {lease} was granted as {sorted(groups)} and kept")
 
     @property
     def hours(self) -> tuple[float, float]:

@@ -9,9 +9,11 @@ from typing import Any
 import anyio
 import pytest
 
-from actors.brokering.record import Record
-from actors.brokering.streams import DEVICE
+from actors.brokering.changes import Ask, grant
+from actors.brokering.record import Record, pack
+from actors.brokering.streams import DEVICE, DEVICES
 from chimera.bus import Bus
+from chimera.clock import SystemClock
 from chimera.errors import ConflictError, NoCapacityError, NoDeviceError
 from chimera.system import System
 from subjects.device import DeviceView, Drain, Forget, GetDevices, Undrain
@@ -238,3 +240,23 @@ async def test_a_store_that_was_set_back_does_not_lend_what_is_used(system: Syst
     node.change("GPU-0", held=[], seen=stored.version)
     await told(bus, node, lambda found: not found["GPU-0"].grants)
     assert (await lease(system)).token > 1 << 62
+
+
+async def test_a_lease_that_two_brokers_granted_keeps_its_first_device(system: System, bus: Bus):
+    """As if another broker, asked with the same id, had granted it on the other device: that is taken back."""
+    await lending.join(bus, "n1", lending.gpus(2))
+    await lending.known(system, 2)
+    held = await lease(system, id="same")
+    (other,) = [one for one in (await lending.records(bus)).values() if not one.grants]
+    stored = await bus.last(DEVICES, f"{DEVICE}.{other.key}")
+    assert stored is not None
+    again = grant(other, Ask("same", (other.key,), 1000, 0, 60.0), SystemClock().time())
+    assert isinstance(again, Record)
+    await bus.append(stored.subject, pack(again), msg_id="another", expected_last=stored.seq)
+
+    async def mended() -> bool:
+        return not (await lending.record(bus, "n1", other.id)).grants
+
+    await eventually(mended)
+    assert (await lending.record(bus, "n1", held.grants[0].device)).grants[0].lease == "same"
+    assert (await system.ask(Renew(id="same", token=held.token))).grants == held.grants

@@ -63,6 +63,26 @@ async def test_who_waits_is_answered_when_something_comes_back(system: System):
     assert got[0].grants[0].device == held[1].grants[0].device
 
 
+async def test_nobody_who_waits_is_granted_twice(system: System, bus: Bus):
+    """With many who wait and give back at once, each lease has one device, and one line in the ledger."""
+
+    async def cycle(number: int) -> None:
+        for turn in range(4):
+            held = await lease(system, id=f"l{number}-{turn}", wait_s=15)
+            await system.ask(GiveBack(id=held.id, token=held.token))
+
+    async with anyio.create_task_group() as group:
+        for number in range(24):
+            group.start_soon(cycle, number)
+
+    async def all_booked() -> bool:
+        return len(await lending.ledger(bus)) >= 96
+
+    await eventually(all_booked)
+    lines = await lending.ledger(bus)
+    assert len({line.lease for line in lines}) == len({(line.lease, line.token) for line in lines}) == 96
+
+
 async def test_who_waits_too_long_is_told_the_place_and_an_estimate(system: System):
     """The refusal comes at the end of the wait, with the position; past returns make the estimate."""
     held = [await lease(system), await lease(system)]
