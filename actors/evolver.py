@@ -129,6 +129,7 @@ class Evolver(Layered, name="evolver", mailbox=1024, concurrency=64, layer="evol
         if self._leadership.leads:
             with anyio.move_on_after(2.0), suppress(RestartingError):
                 await self._leadership.journal.barrier()
+            await self._ranch.slots.close()
 
     async def on_down(self, ref: Ref, reason: str) -> None:
         """The leader, or its node, went away: lead, unless somebody was faster."""

@@ -27,12 +27,14 @@ class Member:
     """A node.
 
     Attributes:
+        spared: Somebody else needs its processors now.
         lanes: Requests that may be under way there at once; ``in_flight`` are.
         scopes: Of the lanes: cancelled when the node is gone.
     """
 
     name: str
     workers: int = 1
+    spared: bool = False
     lanes: int = 0
     in_flight: int = 0
     missed: int = 0
@@ -42,7 +44,7 @@ class Member:
     @property
     def most(self) -> int:
         """Requests that it should have."""
-        return self.workers + AHEAD
+        return 1 if self.spared else self.workers + AHEAD
 
     def leave(self) -> None:
         """It went away: whoever waits for it need not."""

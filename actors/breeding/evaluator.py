@@ -22,6 +22,7 @@ from chimera.errors import (
 from subjects.evolver import FitnessStatus, NodeCapacity
 from subjects.trial import MOST_GENOMES, MOST_INPUTS, EvaluateGenomes, GenomesEvaluation
 
+from .berths import Berths, Hold
 from .caseload import Caseload
 from .crew import Crew, Find, Member
 from .examination import Candidate, Examination
@@ -64,12 +65,15 @@ class Evaluator:
         find: Says which nodes there are.
         clock: Time.
         cache: Remembers what was measured.
+        hold: Leases processors of a node; without it nothing is leased.
     """
 
-    def __init__(self, *, ask: Ask, find: Find, clock: Clock, cache: FitnessCache | None = None) -> None:
+    def __init__(
+        self, *, ask: Ask, find: Find, clock: Clock, cache: FitnessCache | None = None, hold: Hold | None = None
+    ) -> None:  # fmt: skip
         self._ask, self._clock = ask, clock
         self.cache = FitnessCache() if cache is None else cache
-        self._crew, self._queue = Crew(find), JobQueue()
+        self._crew, self._queue, self._berths = Crew(find), JobQueue(), Berths(hold)
         self._heats: list[Heat] = []
         self._bell = anyio.Event()
         self._group: TaskGroup | None = None
@@ -81,7 +85,9 @@ class Evaluator:
         """Find nodes and give them work, until cancelled."""
         async with anyio.create_task_group() as self._group:
             while True:
-                for member in await self._crew.look():
+                await self._crew.look()
+                await self._berths.keep(self._crew.members.values() if self._heats else ())
+                for member in self._crew.members.values():
                     self._widen(member)
                 self._lose_patience()
                 if not self._heats:

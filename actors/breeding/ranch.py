@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import anyio.to_thread
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 from actors.evolving import pagmo
 from actors.evolving.codec import Codec
 from actors.evolving.engines import Name, check, choose
+from actors.execution.slots import Slot, Slots
 from actors.refining.recorded import Recorder
 from actors.refining.tuneround import searched
 from actors.tuning.knobs import execution_parameters
@@ -46,6 +48,9 @@ REFERENCE = 500
 PAGMO = ("steady", "nsga2", "gaco", "map-elites")
 """Algorithms that need pygmo, or its operators."""
 
+PRIORITY = 20
+"""Of its processors: whoever serves comes first."""
+
 _SEARCHED_LIMITS = ("cpu_ms", "wall_ms")
 
 
@@ -60,12 +65,16 @@ class Ranch:
 
     def __init__(self, *, bus: Bus, ctx: Context, recorder: Recorder) -> None:
         self._bus, self._ctx, self._recorder = bus, ctx, recorder
-        self.evaluator = Evaluator(ask=self._ask, find=agents_on(bus), clock=ctx.clock)
+        self.slots = Slots(ask=ctx.ask, spawn=ctx.spawn, clock=ctx.clock, node=ctx.node, layer="evolution")
+        self.evaluator = Evaluator(ask=self._ask, find=agents_on(bus), clock=ctx.clock, hold=self._lease)
         self._breeder: Breeder | None = None
 
     def serve(self, breeder: Breeder) -> None:
         """From now on drive this one's evolutions."""
         self._breeder = breeder
+
+    def _lease(self, node: str, cpus: float) -> AbstractAsyncContextManager[Slot]:
+        return self.slots.hold(cpus=cpus, priority=PRIORITY, node=node)
 
     async def _ask(self, message: EvaluateGenomes, node: str, timeout_s: float) -> GenomesEvaluation:
         return await self._ctx.ref("agent", node=node).ask(message, timeout_s=timeout_s)

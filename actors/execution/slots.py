@@ -42,6 +42,7 @@ class Slot:
     cpus: float
     agent: str
     priority: int
+    node: str
     lease: Lease | None = None
     noticed: bool = False
     over: bool = False
@@ -78,7 +79,7 @@ class Slots:
         ask: Asks an actor (``ctx.ask``).
         spawn: Runs a coroutine function in the background (``ctx.spawn``).
         clock: For pauses.
-        node: Whose processors.
+        node: Whose processors, where ``hold`` names none.
         layer: Who uses them, in the ledger.
     """
 
@@ -89,9 +90,9 @@ class Slots:
         self._slots: set[Slot] = set()
 
     @asynccontextmanager
-    async def hold(self, agent: str = "", *, cpus: float, priority: int = 50) -> AsyncGenerator[Slot]:
+    async def hold(self, agent: str = "", *, cpus: float, priority: int = 50, node: str = "") -> AsyncGenerator[Slot]:
         """Have so many processors leased while the block runs; it begins and ends at once, whatever the broker does."""
-        slot = Slot(cpus, agent, priority)
+        slot = Slot(cpus, agent, priority, node or self._node)
         self._slots.add(slot)
         self._spawn(self._keep, slot)
         try:
@@ -162,7 +163,7 @@ class Slots:
     async def _allocate(self, slot: Slot) -> None:
         """Lease the wanted size, and give the old one back. An ask that nobody answered is repeated as it was."""
         if slot.pending is None:
-            need = Need(kind="cpu", milli=slot.milli, node=self._node)
+            need = Need(kind="cpu", milli=slot.milli, node=slot.node)
             slot.pending = Allocate(
                 id=f"{self._layer}-{uuid.uuid4().hex[:16]}", need=need, layer=self._layer, agent=slot.agent,
                 priority=slot.priority, ttl_s=TTL_S,
