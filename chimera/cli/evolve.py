@@ -150,6 +150,8 @@ def _start(settings: Settings, body: dict[str, Any], options: argparse.Namespace
         else:
             note(_how_on(begun["id"]))
         return Exit.DONE
+    if begun["evaluations"]:
+        note(f"an evolution of {begun['agent']} is under way: what was asked for now is not begun, this is the other")
     note(f"{begun['id']}: {begun['algorithm']}, {begun['why']}; the seed is {begun['seed']}")
     return _watch(settings, begun["id"], options, place)
 

@@ -154,7 +154,7 @@ def where(one: dict[str, Any]) -> str:
     if one["step"] == "validate":
         return "the best are measured on the validation tasks"
     if one["step"] == "gate":
-        return f"the champion is tried by the gate: {one['experiment'] or 'soon'}"
+        return f"the champion is tried by the gate, which needs live traffic: {one['experiment'] or 'soon'}"
     return f"{one['algorithm']}: {one['why']}" if one["why"] else one["algorithm"]
 
 
