@@ -96,7 +96,7 @@ def test_it_is_watched_until_it_is_over(client: FakeClient, capsys: pytest.Captu
     assert "best 0.5, mean 0.4, distance 1, 20 evaluations/s" in err
     assert "generation 10 of 30: best 0.59, mean 0.49, distance 0.1, 20 evaluations/s, 3 immigrants" in err
     assert "no answer, asking again: the evolver changes its leader" in err
-    assert "v-1: the champion is tried by the gate: e-4" in err
+    assert "v-1: the champion is tried by the gate, which needs live traffic: e-4" in err
     assert "v-1: exhausted: all generations were used" in err
     assert "champion 0.78, live genome 0.6" in out
 
