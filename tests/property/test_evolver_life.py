@@ -116,6 +116,15 @@ class Life(Staged):
         self._need_one()
         self._let(math.inf)
 
+    @precondition(lambda self: self.alive)
+    @rule()
+    def succeed(self) -> None:
+        """An evolution goes on to its champion, which goes live if it is worth a trial: now there is a way back."""
+        self._need_one()
+        self.ask(ResumeEvolution())
+        self._let(math.inf)
+        self.decide(promote=True)
+
     def _let(self, count: float) -> None:
         self.portal.call(self.world.ground.let, count)
         self.until(self._spent)
