@@ -108,7 +108,9 @@ async def test_a_busy_gate_is_waited_for_while_there_is_time() -> None:
 @pytest.mark.parametrize(("more", "harmed", "stopped"), [
     ((), 0, False), ((), 4, False), ((), 5, True), ((Halted(id="v-1", at=1.0, note="enough"),), 0, True),
 ])  # fmt: skip
-async def test_it_is_ended_where_it_harms_too_many(more: Any, harmed: int, stopped: bool) -> None:  # noqa: FBT001
+async def test_it_is_ended_where_it_harms_too_many(
+    more: Any, harmed: int, stopped: bool  # noqa: FBT001 - a parameter of the test
+) -> None:  # fmt: skip
     """At the bound, and when the evolution is stopped; not before."""
     one = way(
         GATED, *more, budget=EvolutionBudget(harmed=5), GetExperiment=experiment(harmed=harmed),
