@@ -106,9 +106,11 @@ class Generations:
             for island in islands:
                 group.start_soon(self._step, island, steps, scores)
         at, number = self._clock.time(), self.number
-        records = [
-            record for island in islands for record in self._records(island, steps[island], scores[island], number, at)
-        ]  # fmt: skip
+        records = list[GenomeRecord]()
+        for island in islands:
+            records += await anyio.to_thread.run_sync(
+                self._records, island, steps[island], scores[island], number, at
+            )  # fmt: skip
         measured = [score for island in islands for score in scores[island]]
         bred = self.bred(
             measured, at=at, seconds=self._clock.monotonic() - began,

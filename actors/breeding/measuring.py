@@ -19,6 +19,7 @@ from .evaluator import Evaluator
 from .examination import Candidate, Examination
 from .log import Began
 from .nursery import limits_of
+from .pace import Pace
 from .score import Score, rises
 from .sheet import Result
 from .yardstick import Yardstick
@@ -89,11 +90,16 @@ class Measuring:
 
     async def batch(self, island: int, vectors: Array, bar: float | None) -> list[Score]:
         """Scores of vectors, in order; whoever can't reach the bar is stopped early."""
-        candidates = [self._candidate(vector) for vector in vectors]
-        found = await self._evaluator.evaluate(
+        pace, candidates, scores = Pace(), list[Candidate](), list[Score]()
+        for vector in vectors:
+            candidates.append(self._candidate(vector))
+            await pace.turn()
+        for result in await self._evaluator.evaluate(
             self._examination("train", island), candidates, self._rungs, self._rule(bar)
-        )
-        return [self._score(result, self._cases.train) for result in found]
+        ):
+            scores.append(self._score(result, self._cases.train))
+            await pace.turn()
+        return scores
 
     async def one(self, island: int, vector: Array, bar: float | None) -> Score:
         """The score of a single vector."""
