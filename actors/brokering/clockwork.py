@@ -103,7 +103,9 @@ class Clockwork:
                     ended = await self._desk.end(lease, "revoked", revoked.reason, due=True)
                 else:
                     ended = await self._desk.end(lease, "expired", "it was not renewed", due=True)
-            if ended:
+            if not ended:
+                core.registry.expect_again(lease)  # renewed, or the clock was set back while it was being ended
+            else:
                 core.report(
                     "resource-optimization", f"lease {lease} {'revoked' if revoked else 'expired'}", lease=lease
                 )

@@ -188,6 +188,8 @@ class Desk:
             core.floor.let_go(lease, parts)
         if isinstance(outcome, Refusal):
             ticket.parts = ()
+            if outcome.code == "conflict":  # the same again and again, however often it is tried
+                raise ConflictError(outcome.detail, hint="ask with another id")
             ticket.waiter.why = outcome.detail
             return None
         held = [(record, grant) for record in outcome if (grant := record.find(lease)) is not None]

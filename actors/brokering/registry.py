@@ -143,6 +143,12 @@ class Registry:
             found[heapq.heappop(self._due)[1]] = None
         return list(found)
 
+    def expect_again(self, lease: str) -> None:
+        """Give a lease with ``due`` when its time is over, if it is not over yet."""
+        for _, grant in self.grants_of(lease):
+            if not grant.ended:
+                self.look_again(lease, _due_at(grant))
+
     def look_again(self, lease: str, at: float) -> None:
         """Give a lease with ``due`` at a time, whatever its record says."""
         heapq.heappush(self._due, (at, lease))

@@ -93,3 +93,13 @@ def test_a_gang_is_not_torn():
         grant = Grant("l", ("n.a", "n.b"), 1000, 0, 1, 0.0, 60.0, 60.0, "x", "t", "", 50)
         registry.put(f"n.{device}", Record("n", device, grants=(grant,)), 1, "")
     assert (registry.torn, registry.later_grants("l")) == (set(), [])
+
+
+def test_a_lease_that_was_not_over_after_all_is_looked_at_again():
+    """A clock that was set back between the look and the end: the lease is due again at its own time, not never."""
+    registry = Registry()
+    grant = Grant("l", ("n.a",), 1000, 0, 1, 0.0, 60.0, 60.0, "x", "t", "", 50)
+    registry.put("n.a", Record("n", "a", grants=(grant,)), 1, "")
+    assert registry.due(61.0) == ["l"]
+    registry.expect_again("l")
+    assert (registry.due(50.0), registry.due(60.0)) == ([], ["l"])
