@@ -112,6 +112,11 @@ def _layers(report: Report) -> Section:
         head = ("id", "agent", "state", "algorithm", "generation", "baseline", "best", "validated", "live", "reason")
         rows = [tuple(one.get(name) for name in head) for one in runs]
         parts.append(Table(("evolution", *head[1:]), rows, caption="Fitness; validated and live are on other tasks"))
+    lines: list[dict[str, Any]] = (report.cost or {}).get("lines", [])
+    if lines:
+        head = ("layer", "tenant", "agent", "leases", "gpu_hours", "cpu_hours", "cost", "joules", "joules_from", "idle")
+        rows = [tuple(one.get(name) for name in head) for one in lines]
+        parts.append(Table(head, rows, caption="What was leased; idle is what was there and was not lent"))
     return Section("Evolution and cost", parts)
 
 

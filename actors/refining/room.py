@@ -32,6 +32,7 @@ from .monitor import LayerMonitor
 from .observatory import Observatory
 from .probation import Probation
 from .reporter import Reporter, Sources
+from .spending import Spending
 from .windows import Windows
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class Room:
             sources=Sources(
                 experiments=experiments, tunes=tunes, patterns=self.observatory.patterns,
                 anomalies=self.observatory.anomalies, health=ctx.ask, loads=self.models.loads,
-                evolution=Broods(ctx.ask).figures,
+                evolution=Broods(ctx.ask).figures, cost=Spending(ctx.ask, clock).figures,
             ),
         )  # fmt: skip
         self._desk = None if made_of.audit is None else ComplianceDesk(
