@@ -13,7 +13,7 @@ from actors.breeding.log import Began, Bred, Championed, Measured
 from actors.evolving.record import DataWindow, GenomeRecord, seal
 from chimera.errors import ChimeraError, NoExperimentError
 from subjects.agent import AgentView, Candidate, Limits, Manifest, Parameter, Release
-from subjects.evolution import Evolution, GenerationView, StartEvolution, Window
+from subjects.evolution import Evolution, GenerationView, Objective, StartEvolution, Window
 from subjects.evolver import PopulationConfig
 from subjects.experiment import Decision, Evidence, Experiment, Interval, Plan, Variant
 from tests.support.evolution import generation
@@ -43,6 +43,7 @@ def view(live: int = 1, previous: int | None = None, candidate: int | None = Non
 
 def began(id_: str = "v-1", at: float = 100.0, algorithm: str = "cmaes", **request: Any) -> Began:
     """The first entry."""
+    request.setdefault("objectives", [Objective()])
     config: Any = PopulationConfig(population_size=4, algorithm=algorithm)  # pyright: ignore[reportArgumentType] - a name
     return Began(
         id=id_, at=at, request=StartEvolution(agent="echo", id=id_, generations=3, **request), release=release(),
