@@ -144,8 +144,11 @@ class GpuNode(Actor, name="gpu_node", mailbox=1024, concurrency=64, layer="resou
 
     async def _catch_up(self, lease: str) -> None:
         """At its first use a lease is looked up with the stream's leader: what we followed so far may be behind."""
-        known = [device for device, record in self._fence.records.items() if record.find(lease) is not None]
-        for device in known or list(self._fence.readings):
+        grants = [grant for one in self._fence.records.values() if (grant := one.find(lease)) is not None]
+        known = {
+            key.partition(".")[2] for grant in grants for key in grant.devices if key.startswith(f"{self.ctx.node}.")
+        }
+        for device in sorted(known) or list(self._fence.readings):
             record = await self._records.last(device)
             if record is not None:
                 self._fence.see(record)

@@ -70,6 +70,8 @@ class Desk:
         check(message.need)
         if message.id:
             await core.book.catch_up()  # another instance may have granted it, and its answer was lost
+            for key in core.registry.unseen(lease):
+                await core.book.refresh(key)
             present = self._present(lease, message)
             if present is not None:
                 return present
