@@ -27,7 +27,7 @@ from actors.brokering.patterns import Patterns
 from actors.brokering.queue import Queue
 from actors.brokering.registry import Registry
 from actors.brokering.rulebook import Rulebook
-from actors.brokering.streams import device_spec, usage_spec
+from actors.brokering.streams import RULES, device_spec, usage_spec
 from actors.brokering.usage import Usage
 from actors.brokering.views import device_view, lease_view, waiting_view
 from actors.execution.layers import Layered
@@ -134,7 +134,7 @@ class GpuBroker(Layered, name="gpu_broker", mailbox=4096, concurrency=1024, laye
         self._clockwork = Clockwork(core, self._desk, self._queue, self._usage, self._patterns)
         self._rulebook = Rulebook(self._bus, self._use, book.make_id)
         core.wanted = self._queue.wanted
-        book.on_rules = self._rulebook.take
+        book.on_page[RULES] = self._rulebook.take
         registry.on_change = self._changed
         census.on_node = self._node_moved
 
