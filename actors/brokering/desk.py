@@ -13,6 +13,7 @@ from chimera.errors import (
     FencedError,
     NoCapacityError,
     NoLeaseError,
+    UnavailableError,
 )
 from subjects.lease import Allocate, GiveBack, Lease, LeaseChanged, Renew
 
@@ -104,6 +105,8 @@ class Desk:
         have, want = need_of(held), message.need
         if held[0][1].ended or (have.kind, have.devices, have.milli) != (want.kind, want.devices, want.milli):
             raise ConflictError(f"lease {lease} is another one", hint="ask with another id")
+        if {record.key for record, _ in held} != set(held[0][1].devices):  # it is ending, or it was granted twice
+            raise UnavailableError(f"lease {lease} is changing just now", retry_after_s=0.5)
         return lease_view(lease, held)
 
     def _refuse_the_impossible(self, waiter: Waiter) -> None:
