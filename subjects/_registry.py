@@ -6,6 +6,8 @@ from typing import Any
 
 from . import (
     agent,
+    capacity,
+    cost,
     device,
     event,
     experiment,
@@ -25,7 +27,8 @@ from ._operation import EventType, Operation
 OPERATIONS: tuple[Operation[Any, Any], ...] = (
     *agent.OPERATIONS, *trial.OPERATIONS, *node.OPERATIONS, *scheduler.OPERATIONS,
     *optimizer.OPERATIONS, *experiment.OPERATIONS, *insight.OPERATIONS, *report.OPERATIONS,
-    *gpu_broker.OPERATIONS, *device.OPERATIONS, *lease.OPERATIONS, *gpu_node.OPERATIONS,
+    *gpu_broker.OPERATIONS, *device.OPERATIONS, *lease.OPERATIONS, *cost.OPERATIONS,
+    *capacity.OPERATIONS, *gpu_node.OPERATIONS,
 )  # fmt: skip
 EVENTS: tuple[EventType, ...] = (
     *event.EVENTS, *experiment.EVENTS, *optimizer.EVENTS, *device.EVENTS, *lease.EVENTS,

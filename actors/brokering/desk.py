@@ -82,8 +82,8 @@ class Desk:
         )  # fmt: skip
         if never(waiter, core.rules):
             raise NoCapacityError(f"tenant {waiter.tenant} may never have so much", hint="see: chimera gpu rules")
-        for admit in core.admission:
-            await admit(message)
+        for one in core.admission:
+            await one.admit(lease, message)
         ticket = Ticket(waiter, message, core.clock.monotonic())
         try:
             return await self._wait(ticket, deadline)
@@ -91,6 +91,8 @@ class Desk:
             self._abandon(ticket)
             raise
         finally:
+            for one in core.admission:
+                one.settle(lease, granted=core.registry.is_live(lease))
             core.floor.note(message.need)  # what is learned of it helps the next one
 
     def _new_id(self) -> str:

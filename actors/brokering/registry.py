@@ -110,6 +110,10 @@ class Registry:
         """All devices there are."""
         return (known.record for known in self.known.values() if known.record is not None)
 
+    def on_node(self, node: str) -> list[Record]:
+        """The devices of a node."""
+        return [record for key in self.nodes.get(node, ()) if (record := self.record(key)) is not None]
+
     def grants_of(self, lease: str) -> list[tuple[Record, Grant]]:
         """The grants of a lease with their devices' records, in the order of the lease's devices."""
         found: list[tuple[Record, Grant]] = []
