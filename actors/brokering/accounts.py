@@ -41,6 +41,7 @@ class Accounts:
     def __init__(self, core: Core) -> None:
         self._core = core
         self.timeline = Timeline(core.clock.time())
+        self._cuts: list[float] = []
         self.ready = anyio.Event()
         self.trouble = ""
         self.unreadable = 0
@@ -65,27 +66,30 @@ class Accounts:
     async def _follow(self) -> None:
         while True:
             try:
-                end = (await self._core.bus.stream_state(USAGE))[1]
-                if self.timeline.seq > end:  # it was set back, or made anew
-                    self.timeline = Timeline(self._core.clock.time())
-                if self.timeline.seq >= end:
-                    self.ready.set()
-                await self._read(end)
+                _, last, count = await self._core.bus.stream_state(USAGE)
+                if self.timeline.seq > last:  # it was set back, or made anew
+                    self._begin()
+                if count and self.timeline.seq < last:
+                    await self._read(follow=False)
+                self.ready.set()
+                self.trouble = ""
+                await self._read(follow=True)
             except ChimeraError as error:
                 self.trouble = error.detail
             await self._core.clock.sleep(_AGAIN_S)
 
-    async def _read(self, end: int) -> None:
+    async def _read(self, *, follow: bool) -> None:
         count = 0
-        async with self._core.bus.read(USAGE, start_seq=self.timeline.seq + 1, follow=True) as source:
-            self.trouble = ""
+        async with self._core.bus.read(USAGE, start_seq=self.timeline.seq + 1, follow=follow) as source:
             async for stored in source:
                 self._take(stored)
                 count += 1
                 if count % _BREATH == 0:
                     await checkpoint()
-                if stored.seq >= end:
-                    self.ready.set()
+
+    def _begin(self) -> None:
+        self.timeline = Timeline(self._core.clock.time())
+        self.timeline.cut(self._cuts)
 
     def _take(self, stored: Stored) -> None:
         try:
@@ -104,7 +108,8 @@ class Accounts:
 
     def priced(self, tariff: Tariff) -> None:
         """Prices changed: sums are kept apart at that moment."""
-        self.timeline.cut(table.since for table in tariff.tables)
+        self._cuts = [table.since for table in tariff.tables]
+        self.timeline.cut(self._cuts)
 
     # -- what is not in the ledger yet -------------------------------------------------------------------------------
 

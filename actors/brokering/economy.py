@@ -105,7 +105,7 @@ class Economy:
             lent[record.kind] += sum(grant.milli for grant in record.grants) / WHOLE
         found = await self._aside(lambda _stop: _outlooks(buckets, there, lent, message.hours, now), PLAN_S)
         for one in found.kinds:
-            core.report("capacity-planning", one.recommendation, kind=one.kind, hours=one.hours_of_history)
+            core.report("capacity-planning", one.recommendation, of=one.kind, hours=one.hours_of_history)
         return found
 
     async def _aside(self, work: Callable[[Callable[[], bool]], T], limit_s: float) -> T:
