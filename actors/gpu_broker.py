@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import msgspec
 
+from actors.brokering.accounts import Accounts
 from actors.brokering.book import Book
+from actors.brokering.budgeting import Budgeting
 from actors.brokering.census import Census
 from actors.brokering.clockwork import Clockwork
 from actors.brokering.core import Core
 from actors.brokering.desk import Desk
+from actors.brokering.economy import Economy
 from actors.brokering.figures import Figures, readings
 from actors.brokering.figuring import active, health
 from actors.brokering.floor import Floor
@@ -27,7 +30,8 @@ from actors.brokering.patterns import Patterns
 from actors.brokering.queue import Queue
 from actors.brokering.registry import Registry
 from actors.brokering.rulebook import Rulebook
-from actors.brokering.streams import device_spec, usage_spec
+from actors.brokering.streams import MONEY, RULES, device_spec, usage_spec
+from actors.brokering.treasury import Money, Treasury
 from actors.brokering.usage import Usage
 from actors.brokering.views import device_view, lease_view, waiting_view
 from actors.execution.layers import Layered
@@ -36,6 +40,18 @@ from chimera.bus.contract import Bus, Delivery
 from chimera.errors import ChimeraError, NoLeaseError
 from chimera.metrics import Metrics
 from chimera.wire import decode, encode
+from subjects.capacity import CapacityPlan, PlanCapacity
+from subjects.cost import (
+    BudgetList,
+    CostPlan,
+    Costs,
+    GetBudget,
+    GetCostPlan,
+    GetCosts,
+    PriceList,
+    SetBudget,
+    SetPrices,
+)
 from subjects.device import (
     NODE_REPORTED,
     DeviceChanged,
@@ -100,7 +116,7 @@ class GpuBroker(Layered, name="gpu_broker", mailbox=4096, concurrency=1024, laye
         self._nodes = await self._bus.subscribe(NODE_REPORTED, self._on_report)
         self._figures.show(readings(core, lambda: {(): float(len(self._queue))}))
         core.floor.learn()  # loads the placement, before anybody waits for it
-        for work in (core.book.follow, self._clockwork.run, self._publish):
+        for work in (core.book.follow, self._clockwork.run, self._publish, self._accounts.run, self._budgeting.watch):
             self.ctx.spawn(work)
         devices, leases = sum(1 for _ in core.registry.records()), core.registry.live()
         self.ctx.event(
@@ -133,8 +149,13 @@ class GpuBroker(Layered, name="gpu_broker", mailbox=4096, concurrency=1024, laye
         self._patterns = Patterns(self._bus)
         self._clockwork = Clockwork(core, self._desk, self._queue, self._usage, self._patterns)
         self._rulebook = Rulebook(self._bus, self._use, book.make_id)
+        self._accounts = Accounts(core)
+        self._treasury = Treasury(self._bus, clock, self._priced, book.make_id)
+        self._budgeting = Budgeting(core, self._desk, self._treasury, self._accounts)
+        self._economy = Economy(core, self._treasury, self._accounts)
+        core.admission.append(self._budgeting)
         core.wanted = self._queue.wanted
-        book.on_rules = self._rulebook.take
+        book.on_page.update({RULES: self._rulebook.take, MONEY: self._treasury.take})
         registry.on_change = self._changed
         census.on_node = self._node_moved
 
@@ -234,11 +255,45 @@ class GpuBroker(Layered, name="gpu_broker", mailbox=4096, concurrency=1024, laye
         """How use varies over the day."""
         return self._patterns.view(message.kind, self._core.floor.shapes(), self.ctx.clock.time())
 
+    # -- money and joules ----------------------------------------------------------------------------------------------
+
+    @handles(interleave=True)
+    async def costs(self, message: GetCosts) -> Costs:
+        """What was used."""
+        return await self._economy.costs(message)
+
+    @handles(interleave=True)
+    async def cost_plan(self, message: GetCostPlan) -> CostPlan:
+        """What would cost less."""
+        return await self._economy.plan(message)
+
+    @handles(interleave=True)
+    async def budget(self, message: GetBudget) -> BudgetList:
+        """Budgets as they stand."""
+        return await self._budgeting.views(message)
+
+    @handles
+    async def set_budget(self, message: SetBudget) -> BudgetList:
+        """Give a tenant a budget."""
+        await self._treasury.set_budget(message)
+        return await self._budgeting.views(GetBudget())
+
+    @handles
+    async def set_prices(self, message: SetPrices) -> PriceList:
+        """Set the price table."""
+        return await self._treasury.set_prices(message)
+
+    @handles(interleave=True)
+    async def capacity(self, message: PlanCapacity) -> CapacityPlan:
+        """How much will be needed."""
+        return await self._economy.capacity(message)
+
     @handles(interleave=True)
     async def health(self, _message: CheckBroker) -> BrokerHealth:
         """How it does."""
         troubles = {
-            "store": self._clockwork.trouble, "ledger": self._usage.trouble, "patterns": self._patterns.trouble
+            "store": self._clockwork.trouble, "ledger": self._usage.trouble or self._accounts.trouble,
+            "patterns": self._patterns.trouble,
         }  # fmt: skip
         uptime_s = self.ctx.clock.monotonic() - self._started
         return health(self._core, self._queue, version=self._version, uptime_s=uptime_s, troubles=troubles)
@@ -247,7 +302,9 @@ class GpuBroker(Layered, name="gpu_broker", mailbox=4096, concurrency=1024, laye
 
     def _on_report(self, delivery: Delivery) -> None:
         with suppress(ChimeraError, msgspec.DecodeError):  # what can't be read is no report
-            self._core.census.take(decode(delivery.data, NodeReported))
+            report = decode(delivery.data, NodeReported)
+            self._core.census.take(report)
+            self._usage.metered(report)
 
     def _changed(self, key: str) -> None:
         self._core.floor.changed(key)
@@ -262,6 +319,10 @@ class GpuBroker(Layered, name="gpu_broker", mailbox=4096, concurrency=1024, laye
         self._core.rules = rules
         self._core.floor.pack_or_spread(rules.packing)
         self._clockwork.ring()
+
+    def _priced(self, _money: Money) -> None:
+        self._accounts.priced(self._treasury.tariff)
+        self._budgeting.changed()
 
     def _tell(self, fact: Any) -> None:
         """The records hold it; the fact is for those who listen. What nobody can send in time is dropped."""

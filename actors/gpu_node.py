@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from chimera.node.parts import Parts
 
 R = TypeVar("R")
-_AGAIN_S = 1.0
+_AGAIN_S, _SEND_S, _LOOK_UP_S = 1.0, 2.0, 5.0
 
 
 class GpuNode(Actor, name="gpu_node", mailbox=1024, concurrency=64, layer="resources"):
@@ -81,7 +81,7 @@ class GpuNode(Actor, name="gpu_node", mailbox=1024, concurrency=64, layer="resou
         )
         self._outbox: NodeReported | None = None
         self._unsent = anyio.Event()
-        for loop in (self._follow, self._send, self._rounds.run):
+        for loop in (self._follow, self._look_up, self._send, self._rounds.run):
             ctx.spawn(loop)
 
     async def on_stop(self, reason: str) -> None:  # noqa: ARG002 - whatever the reason, the same is to do
@@ -144,8 +144,11 @@ class GpuNode(Actor, name="gpu_node", mailbox=1024, concurrency=64, layer="resou
 
     async def _catch_up(self, lease: str) -> None:
         """At its first use a lease is looked up with the stream's leader: what we followed so far may be behind."""
-        known = [device for device, record in self._fence.records.items() if record.find(lease) is not None]
-        for device in known or list(self._fence.readings):
+        grants = [grant for one in self._fence.records.values() if (grant := one.find(lease)) is not None]
+        known = {
+            key.partition(".")[2] for grant in grants for key in grant.devices if key.startswith(f"{self.ctx.node}.")
+        }
+        for device in sorted(known) or list(self._fence.readings):
             record = await self._records.last(device)
             if record is not None:
                 self._fence.see(record)
@@ -162,6 +165,17 @@ class GpuNode(Actor, name="gpu_node", mailbox=1024, concurrency=64, layer="resou
                 self.ctx.event("bus-error", f"the devices' records: {error.detail}", level="debug")
             await self.ctx.clock.sleep(_AGAIN_S)
 
+    async def _look_up(self) -> None:
+        """Now and then ask the leader: a reader that gives nothing and one that hangs look the same from here."""
+        while True:
+            await self.ctx.clock.sleep(_LOOK_UP_S)
+            for device in list(self._fence.readings):
+                with suppress(ChimeraError):
+                    record, known = await self._records.last(device), self._fence.records.get(device)
+                    newer = record is not None and (known is None or record.version > known.version)
+                    if record is not None and newer and self._fence.see(record):
+                        self._rounds.ring()
+
     def _publish(self, report: NodeReported) -> None:
         """Only the newest report is worth sending."""
         self._outbox = report
@@ -173,5 +187,5 @@ class GpuNode(Actor, name="gpu_node", mailbox=1024, concurrency=64, layer="resou
             self._unsent = anyio.Event()
             report, self._outbox = self._outbox, None
             if report is not None:
-                with suppress(ChimeraError):  # the next one says the same, and more
+                with suppress(ChimeraError), anyio.move_on_after(_SEND_S):  # the next one says the same, and more
                     await self._bus.publish(NODE_REPORTED, encode(report, "json"))

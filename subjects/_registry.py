@@ -7,6 +7,8 @@ from typing import Any
 from . import (
     agent,
     autonomous,
+    capacity,
+    cost,
     device,
     event,
     evolution,
@@ -30,7 +32,8 @@ OPERATIONS: tuple[Operation[Any, Any], ...] = (
     *agent.OPERATIONS, *trial.OPERATIONS, *node.OPERATIONS, *scheduler.OPERATIONS,
     *optimizer.OPERATIONS, *experiment.OPERATIONS, *insight.OPERATIONS, *report.OPERATIONS,
     *evolver.OPERATIONS, *evolution.OPERATIONS, *genome.OPERATIONS, *autonomous.OPERATIONS,
-    *gpu_broker.OPERATIONS, *device.OPERATIONS, *lease.OPERATIONS, *gpu_node.OPERATIONS,
+    *gpu_broker.OPERATIONS, *device.OPERATIONS, *lease.OPERATIONS, *cost.OPERATIONS, *capacity.OPERATIONS,
+    *gpu_node.OPERATIONS,
 )  # fmt: skip
 EVENTS: tuple[EventType, ...] = (
     *event.EVENTS, *experiment.EVENTS, *optimizer.EVENTS, *evolution.EVENTS, *autonomous.EVENTS, *device.EVENTS,

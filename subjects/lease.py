@@ -185,7 +185,12 @@ class LeaseChanged(Event, frozen=True, kw_only=True):
 class LeaseInterval(Event, frozen=True, kw_only=True):
     """A lease had a share of a device from ``began_at`` to ``ended_at``: one line of the usage ledger, stream USAGE.
 
-    A line can be told twice; ``lease`` and ``device`` together tell it apart from every other.
+    A line can be told twice; ``lease``, ``device`` and ``token`` together tell it apart from every other.
+
+    Attributes:
+        share: The larger of its parts of the device's compute and memory, 0 to 1.
+        device_milli: All of the device's compute. 0 = not told, as by an older broker.
+        node_gpus: GPUs of its node: the processors beside them come with their price.
     """
 
     lease: str
@@ -203,12 +208,19 @@ class LeaseInterval(Event, frozen=True, kw_only=True):
     began_at: float
     ended_at: float
     end: Literal["released", "expired", "revoked"]
+    device_milli: int = 0
+    node_gpus: int = 0
 
 
 class Sampled(Event, frozen=True, kw_only=True):
     """What was lent at a minute, by kind and model, in whole devices (milli / 1000); stream USAGE, once a minute.
 
-    ``busy`` is the mean utilisation of lent devices that tell it. ``wanted`` is what waiting requests ask for.
+    Attributes:
+        busy: Mean utilisation of lent devices that tell it.
+        wanted: What waiting requests of the kind ask for, of whatever model.
+        joules: What the devices used since the minute before, as far as their nodes told.
+        joules_from: The worst of the sources of that; ``none`` if no device tells.
+        memory_lent_mib: Memory that was lent.
     """
 
     at: float
@@ -222,6 +234,7 @@ class Sampled(Event, frozen=True, kw_only=True):
     busy: float | None
     joules: float
     joules_from: str
+    memory_lent_mib: int = 0
 
 
 _P = Port.RESOURCES

@@ -25,7 +25,7 @@ from chimera.errors import ChimeraError, FencedError, NoDeviceError, Unavailable
 
 from .record import Record, Refusal, pack, unpack
 from .registry import Known, Registry
-from .streams import DEVICES, RULES, key_of, subject_of
+from .streams import DEVICE, DEVICES, key_of, subject_of
 
 Apply = Callable[[list[Record]], "list[Record] | Refusal"]
 """Records in the order of the change's keys to their successors; those it leaves alone are given back as they are."""
@@ -35,6 +35,7 @@ MOST_WAITING = 100_000
 _PATIENCE_S = 10.0
 _TRY_S = 4.0
 _AGAIN_S = 0.05
+_RECORDS = f"{DEVICE}."
 
 
 @dataclass(slots=True, eq=False)
@@ -82,7 +83,7 @@ class Book:
         self._crew: Crew[Job] = Crew(spawn, self._work)
         self._count = 0
         self._waiting = 0
-        self.on_rules: Callable[[Stored], None] = lambda _stored: None
+        self.on_page: dict[str, Callable[[Stored], None]] = {}
         self.read_to = 0
         self.highest = 0
         self.doubtful: set[str] = set()
@@ -117,8 +118,8 @@ class Book:
     def _take(self, stored: Stored) -> None:
         self.read_to = stored.seq
         self.highest = max(self.highest, stored.seq)
-        if stored.subject == RULES:
-            self.on_rules(stored)
+        if not stored.subject.startswith(_RECORDS):
+            self.on_page.get(stored.subject, _unread)(stored)
             return
         key = key_of(stored.subject)
         known = self.registry.known.get(key)
@@ -304,6 +305,10 @@ class Book:
         if record is None:
             raise NoDeviceError(f"there is no device {key}")
         return record
+
+
+def _unread(_stored: Stored) -> None:
+    """A page that a newer broker keeps."""
 
 
 def _write_of(stored: Stored) -> str:

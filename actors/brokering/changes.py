@@ -64,8 +64,12 @@ def obstacle(record: Record, milli: int, memory_mib: int) -> str:
 def grant(record: Record, ask: Ask, now: float) -> Record | Refusal:
     """Lend a share. Asked again for a lease that has one, it changes nothing."""
     present = record.find(ask.lease)
+    if present is not None and present.ended:
+        return Refusal("conflict", f"lease {ask.lease} has ended before")
+    if present is not None and present.devices != ask.devices:  # another broker's: a gang of two grants is none
+        return Refusal("conflict", f"lease {ask.lease} was granted before, with other devices")
     if present is not None:
-        return record if not present.ended else Refusal("conflict", f"lease {ask.lease} has ended before")
+        return record
     why = obstacle(record, ask.milli, ask.memory_mib)
     if why:
         return Refusal("no-capacity", why)

@@ -128,12 +128,20 @@ class Clockwork:
         self.ring()
 
     async def _mend(self) -> None:
-        """Of a lease that two brokers granted on different devices, only the first grant stays."""
-        registry = self._core.registry
-        for lease in list(registry.torn):
-            registry.torn.discard(lease)
+        """Of a lease that two brokers granted on different devices, only the first grant stays.
+
+        As with every lease that is taken back, there is time for it: its holder may just be about to begin.
+        """
+        core, registry = self._core, self._core.registry
+        now = core.clock.monotonic()
+        for lease, until in list(registry.torn.items()):
             keys = registry.later_grants(lease)
-            if keys:
+            if not keys:
+                del registry.torn[lease]
+            elif not until:
+                registry.torn[lease] = now + core.rules.notice_s
+            elif now >= until:
+                del registry.torn[lease]
                 await self._desk.end(lease, "revoked", "another broker granted it before, on another device", keys=keys)
 
     async def _look_behind(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -19,8 +19,17 @@ from .record import Record
 from .registry import Registry
 from .waiting import Holding, Turnover
 
-Admission = Callable[[Allocate], Awaitable[None]]
-"""Asked before a lease is granted; raises ``OverBudgetError`` if it must not be."""
+
+class Admission(Protocol):
+    """Asked before a lease is granted."""
+
+    async def admit(self, lease: str, message: Allocate) -> None:
+        """Raise ``OverBudgetError`` if it must not be."""
+        ...
+
+    def settle(self, lease: str, *, granted: bool) -> None:
+        """A request that was admitted has been answered."""
+        ...
 
 
 class Report(Protocol):

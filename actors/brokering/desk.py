@@ -13,6 +13,7 @@ from chimera.errors import (
     FencedError,
     NoCapacityError,
     NoLeaseError,
+    UnavailableError,
 )
 from subjects.lease import Allocate, GiveBack, Lease, LeaseChanged, Renew
 
@@ -70,6 +71,8 @@ class Desk:
         check(message.need)
         if message.id:
             await core.book.catch_up()  # another instance may have granted it, and its answer was lost
+            for key in core.registry.unseen(lease):
+                await core.book.refresh(key)
             present = self._present(lease, message)
             if present is not None:
                 return present
@@ -79,8 +82,8 @@ class Desk:
         )  # fmt: skip
         if never(waiter, core.rules):
             raise NoCapacityError(f"tenant {waiter.tenant} may never have so much", hint="see: chimera gpu rules")
-        for admit in core.admission:
-            await admit(message)
+        for one in core.admission:
+            await one.admit(lease, message)
         ticket = Ticket(waiter, message, core.clock.monotonic())
         try:
             return await self._wait(ticket, deadline)
@@ -88,6 +91,8 @@ class Desk:
             self._abandon(ticket)
             raise
         finally:
+            for one in core.admission:
+                one.settle(lease, granted=core.registry.is_live(lease))
             core.floor.note(message.need)  # what is learned of it helps the next one
 
     def _new_id(self) -> str:
@@ -102,6 +107,8 @@ class Desk:
         have, want = need_of(held), message.need
         if held[0][1].ended or (have.kind, have.devices, have.milli) != (want.kind, want.devices, want.milli):
             raise ConflictError(f"lease {lease} is another one", hint="ask with another id")
+        if {record.key for record, _ in held} != set(held[0][1].devices):  # it is ending, or it was granted twice
+            raise UnavailableError(f"lease {lease} is changing just now", retry_after_s=0.5)
         return lease_view(lease, held)
 
     def _refuse_the_impossible(self, waiter: Waiter) -> None:

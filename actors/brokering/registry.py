@@ -37,7 +37,8 @@ class Registry:
     """Records by key.
 
     Attributes:
-        torn: Leases that were granted twice, on other devices: two brokers were asked, and neither knew of the other.
+        torn: Leases that were granted twice, on other devices: two brokers were asked, and neither knew of the other;
+            with the end of the patience for it, once somebody has set it.
         on_change: Called with the key of a device whose record changed.
     """
 
@@ -46,7 +47,7 @@ class Registry:
     nodes: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
     tenants: dict[str, Totals] = field(default_factory=dict[str, Totals])
     unreadable: dict[str, str] = field(default_factory=dict[str, str])
-    torn: set[str] = field(default_factory=set[str])
+    torn: dict[str, float] = field(default_factory=dict[str, float])
     on_change: Callable[[str], None] = lambda _key: None
     _due: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
 
@@ -86,7 +87,7 @@ class Registry:
             keys = self.leases.setdefault(grant.lease, set())
             keys.add(key)
             if len(keys) > len(grant.devices) or key not in grant.devices:
-                self.torn.add(grant.lease)
+                self.torn.setdefault(grant.lease, 0.0)
             if not grant.ended:
                 heapq.heappush(self._due, (_due_at(grant), grant.lease))
 
@@ -109,6 +110,10 @@ class Registry:
         """All devices there are."""
         return (known.record for known in self.known.values() if known.record is not None)
 
+    def on_node(self, node: str) -> list[Record]:
+        """The devices of a node."""
+        return [record for key in self.nodes.get(node, ()) if (record := self.record(key)) is not None]
+
     def grants_of(self, lease: str) -> list[tuple[Record, Grant]]:
         """The grants of a lease with their devices' records, in the order of the lease's devices."""
         found: list[tuple[Record, Grant]] = []
@@ -129,6 +134,11 @@ class Registry:
     def live(self) -> int:
         """How many leases there are, those included whose holders are being ended."""
         return len(self.leases)
+
+    def unseen(self, lease: str) -> list[str]:
+        """Devices that a lease has and whose records do not show it here yet: a gang's records do not come together."""
+        held = self.leases.get(lease, set[str]())
+        return sorted({key for _, grant in self.grants_of(lease) for key in grant.devices} - held)
 
     def later_grants(self, lease: str) -> list[str]:
         """Of a lease that was granted twice, the devices of all grants but the first."""

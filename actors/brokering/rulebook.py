@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
 from msgspec.structs import replace
 
-from chimera.bus.contract import Bus, Stored
-from chimera.errors import FencedError
-from chimera.wire import decode, encode
+from chimera.bus.contract import Bus
 from subjects.gpu_broker import ConfigureBroker, Rules
 
-from .streams import DEVICES, RULES
+from .page import Page
+from .streams import RULES
 
-_TRIES = 5
 
-
-class Rulebook:
+class Rulebook(Page[Rules]):
     """Reads and changes the rules.
 
     Args:
@@ -27,20 +23,7 @@ class Rulebook:
     """
 
     def __init__(self, bus: Bus, put: Callable[[Rules], None], make_id: Callable[[], str]) -> None:
-        self._bus, self._put, self._make_id = bus, put, make_id
-        self.rules = Rules()
-        self._seq = 0
-
-    def take(self, stored: Stored) -> None:
-        """Rules as they were stored, by whomever; those that can't be read are left aside."""
-        if stored.seq <= self._seq:
-            return
-        try:
-            self.rules = decode(stored.data, Rules)
-        except msgspec.DecodeError:
-            return
-        self._seq = stored.seq
-        self._put(self.rules)
+        super().__init__(bus, RULES, Rules(), put, make_id)
 
     async def configure(self, message: ConfigureBroker) -> Rules:
         """Change what is given.
@@ -48,20 +31,7 @@ class Rulebook:
         Raises:
             FencedError: If others change them all the time.
         """
-        for _ in range(_TRIES):
-            fresh = changed(self.rules, message)
-            try:
-                stored = await self._bus.append(RULES, encode(fresh), msg_id=self._make_id(), expected_last=self._seq)
-            except FencedError:
-                last = await self._bus.last(DEVICES, RULES)
-                self._seq = 0
-                if last is not None:
-                    self.take(last)
-                continue
-            self.rules, self._seq = fresh, stored.seq
-            self._put(fresh)
-            return fresh
-        raise FencedError("the rules are changed by others all the time")
+        return await self.change(lambda rules: changed(rules, message))
 
 
 def changed(rules: Rules, message: ConfigureBroker) -> Rules:

@@ -1,4 +1,4 @@
-"""Where lending is written: one subject for each device, one for the rules, and the usage ledger."""
+"""Where lending is written: one subject for each device, one each for rules and money, and the usage ledger."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ DEVICES, DEVICE = "DEVICES", "chimera.device"
 
 RULES = "chimera.lending.rules"
 """What the broker was told to do; in the stream of records, so that all instances follow it with them."""
+
+MONEY = "chimera.lending.money"
+"""Prices and budgets; likewise."""
 
 USAGE = "USAGE"
 """The stream of ended intervals and of samples of what was lent."""
@@ -23,7 +26,7 @@ _WINDOW_S = 30.0
 def device_spec(replicas: int = 1) -> StreamSpec:
     """The stream of records: the last of each device is the truth."""
     return StreamSpec(
-        DEVICES, (f"{DEVICE}.>", RULES), duplicate_window_s=_WINDOW_S, replicas=replicas, per_subject=1
+        DEVICES, (f"{DEVICE}.>", RULES, MONEY), duplicate_window_s=_WINDOW_S, replicas=replicas, per_subject=1
     )  # fmt: skip
 
 

@@ -6,10 +6,12 @@ leaves the record after the stream has acknowledged it. Told twice it is the sam
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
+from actors.costing.energy import Gauge
 from chimera.errors import ChimeraError
 from chimera.wire import encode
+from subjects.device import NodeReported
 from subjects.lease import SAMPLED, USED, LeaseInterval, Sampled
 
 from . import changes
@@ -37,6 +39,7 @@ class Usage:
         self._core = core
         self._seen: dict[Mark, float] = {}
         self._with_lines: set[str] = set()
+        self._gauge = Gauge()
         self.stored = 0
         self.trouble = ""
 
@@ -48,12 +51,21 @@ class Usage:
         else:
             self._with_lines.discard(key)
 
+    def metered(self, report: NodeReported) -> None:
+        """A node tells what its devices took."""
+        for told in report.devices:
+            self._gauge.take(f"{report.node}.{told.id}", told.energy_j, told.energy_source)
+
     async def ship(self) -> int:
         """Store the lines that are ours to store; how many there were."""
         lines = self._ready()
         if not lines:
             return 0
-        batch = [(USED, encode(interval_of(record, line)), _id(record.key, line)) for record, line in lines]
+        gpus = {record.node: node_gpus(self._core.registry.on_node(record.node)) for record, _ in lines}
+        batch = [
+            (USED, encode(interval_of(record, line, gpus[record.node])), _id(record.key, line))
+            for record, line in lines
+        ]
         try:
             await self._core.bus.append_many(batch)
         except ChimeraError as error:
@@ -92,7 +104,7 @@ class Usage:
     async def sample(self) -> list[Sampled]:
         """Store what is lent now, once a minute for all brokers together."""
         at = self._core.clock.time() // SAMPLE_S * SAMPLE_S
-        rows = samples(self._core, at)
+        rows = samples(self._core, self._gauge, at)
         batch = [(SAMPLED, encode(row), f"sample.{int(at)}.{row.kind}.{row.model}") for row in rows]
         try:
             if batch:
@@ -102,44 +114,44 @@ class Usage:
         return rows
 
 
-def samples(core: Core, at: float) -> list[Sampled]:
-    """What is lent now, by kind and model."""
+def samples(core: Core, gauge: Gauge, at: float) -> list[Sampled]:
+    """What is lent now, by kind and model, and what it took since it was asked last."""
+    gauge.keep(record.key for record in core.registry.records())
     found: dict[tuple[str, str], list[Record]] = {}
     for record in core.registry.records():
         found.setdefault((record.kind, record.model), []).append(record)
-    return [_sample(core, at, records) for _, records in sorted(found.items())]
+    return [_sample(core, gauge, at, records) for _, records in sorted(found.items())]
 
 
-def _sample(core: Core, at: float, records: list[Record]) -> Sampled:
+def _sample(core: Core, gauge: Gauge, at: float, records: list[Record]) -> Sampled:
     kind, model = records[0].kind, records[0].model
     wanted, waiting = core.wanted(kind)
     told = [(record, core.census.told(record)[0]) for record in records]
     busy = [word.utilization for record, word in told if word and record.grants and word.utilization is not None]
-    words = [word for _, word in told if word is not None]
+    joules, source = gauge.draw(record.key for record in records)
     return Sampled(
         at=at, kind=kind, model=model, devices=len(records),
         total=sum(one.milli for one in records if core.census.usable(one)) / WHOLE,
         lent=sum(grant.milli for one in records for grant in one.grants) / WHOLE, wanted=wanted / WHOLE,
-        waiting=waiting, busy=sum(busy) / len(busy) if busy else None, joules=sum(word.energy_j for word in words),
-        joules_from=_source([word.energy_source for word in words]),
+        waiting=waiting, busy=sum(busy) / len(busy) if busy else None, joules=joules, joules_from=source,
+        memory_lent_mib=sum(grant.memory_mib for one in records for grant in one.grants),
     )  # fmt: skip
 
 
-def interval_of(record: Record, line: Line) -> LeaseInterval:
-    """A line of the ledger as a fact."""
+def node_gpus(records: Iterable[Record]) -> int:
+    """GPUs among the devices of a node; the instances of one that is split count as that one."""
+    return len({record.parent or record.id for record in records if record.kind == "gpu"})
+
+
+def interval_of(record: Record, line: Line, gpus: int) -> LeaseInterval:
+    """A line of the ledger as a fact; ``gpus`` are those of its node."""
     return LeaseInterval(
         lease=line.lease, device=record.id, node=record.node, kind=record.kind, model=record.model, layer=line.layer,
         tenant=line.tenant, agent=line.agent, milli=line.milli, memory_mib=line.memory_mib,
         share=record.share(line.milli, line.memory_mib), token=line.token, began_at=line.began_at,
-        ended_at=line.ended_at, end=line.end,
+        ended_at=line.ended_at, end=line.end, device_milli=record.milli, node_gpus=gpus,
     )  # fmt: skip
 
 
 def _id(key: str, line: Line) -> str:
     return f"{line.lease}.{key}.{line.token}"
-
-
-def _source(sources: Sequence[str]) -> str:
-    """The worst of them."""
-    order = ("none", "declared", "integrated", "counter")
-    return min(sources, key=order.index) if sources else "none"

@@ -74,6 +74,8 @@ class Fence:
         self.records[record.id] = record
         now = self.boot()
         for grant in record.grants:
+            if grant.lease in self.holders:  # a gang's records do not come together
+                self.holders[grant.lease].devices.add(record.id)
             key = (record.id, grant.lease)
             seen = self._seen.get(key)
             if seen is None or grant.expires_at > seen.expires_at:
@@ -112,9 +114,11 @@ class Fence:
             NoLeaseError: If it has no live grant here.
             FencedError: If its token is older than it must be, or the records went back behind what we accepted.
             DeniedError: If ``pid`` was not started under the lease.
-            UnavailableError: If somebody is still there of whom the records know nothing any more.
+            UnavailableError: If somebody is still there of whom the records know nothing any more, or if not all of
+                a gang's records are known here yet.
         """
         grants = self._grants_of(lease)
+        self._check_whole(lease, grants)
         for device, grant in grants.items():
             self._check(device, grant, token)
         group = identify(pid, lease) if pid else None
@@ -145,6 +149,13 @@ class Fence:
             if grant.ended or self._seen[device, lease].ends_at <= now:
                 raise NoLeaseError(f"lease {lease} is over: {grant.reason or grant.ended or 'not renewed'}")
         return found
+
+    def _check_whole(self, lease: str, grants: Mapping[str, Grant]) -> None:
+        """A gang's holder uses all of its devices here: what is not known of one would be free while he is there."""
+        keys = {key for grant in grants.values() for key in grant.devices if key.startswith(f"{self.node}.")}
+        missing = sorted(keys - {f"{self.node}.{device}" for device in grants})
+        if missing:
+            raise UnavailableError(f"it is not known here yet that lease {lease} has {missing[0]}", retry_after_s=0.2)
 
     def _check(self, device: str, grant: Grant, token: int) -> None:
         highest = self.tokens.highest(device)

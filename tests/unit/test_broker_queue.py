@@ -7,10 +7,12 @@ from typing import Any, cast
 
 import pytest
 
+from actors.brokering.changes import Ask
+from actors.brokering.changes import grant as change_of
 from actors.brokering.core import Core
 from actors.brokering.figures import Figures
 from actors.brokering.queue import Queue, Ticket
-from actors.brokering.record import Grant, Record
+from actors.brokering.record import Grant, Record, Refusal
 from actors.brokering.registry import Registry
 from actors.brokering.waiting import Holding, Waiter
 from actors.brokering.want import Part, Parts
@@ -92,7 +94,8 @@ def test_a_gang_is_not_torn():
     for device in ("a", "b"):
         grant = Grant("l", ("n.a", "n.b"), 1000, 0, 1, 0.0, 60.0, 60.0, "x", "t", "", 50)
         registry.put(f"n.{device}", Record("n", device, grants=(grant,)), 1, "")
-    assert (registry.torn, registry.later_grants("l")) == (set(), [])
+        assert registry.unseen("l") == (["n.b"] if device == "a" else [])
+    assert (registry.torn, registry.later_grants("l")) == ({}, [])
 
 
 def test_a_lease_that_was_not_over_after_all_is_looked_at_again():
@@ -103,3 +106,14 @@ def test_a_lease_that_was_not_over_after_all_is_looked_at_again():
     assert registry.due(61.0) == ["l"]
     registry.expect_again("l")
     assert (registry.due(50.0), registry.due(60.0)) == ([], ["l"])
+
+
+def test_a_device_of_another_grant_of_the_lease_is_no_part_of_a_gang():
+    """A second broker's gang that overlaps the first one's would be granted in part: it is refused instead."""
+    record = Record("n", "a", memory_mib=16_000)
+    first = change_of(record, Ask("l", ("n.a",), 1000, 0, 60.0), 1.0)
+    assert isinstance(first, Record)
+    assert change_of(first, Ask("l", ("n.a",), 1000, 0, 60.0), 2.0) is first
+    other = change_of(first, Ask("l", ("n.a", "n.b"), 1000, 0, 60.0), 2.0)
+    assert isinstance(other, Refusal)
+    assert other.code == "conflict"

@@ -17,7 +17,7 @@ from chimera.clock import SystemClock
 from chimera.errors import ConflictError, NoCapacityError, NoDeviceError
 from chimera.system import System
 from subjects.device import DeviceView, Drain, Forget, GetDevices, Undrain
-from subjects.gpu_broker import BrokerHealth, CheckBroker
+from subjects.gpu_broker import BrokerHealth, CheckBroker, ConfigureBroker
 from subjects.lease import Allocate, GiveBack, Need, Renew
 from tests.support import lending
 from tests.support.lending import PlayedNode, eventually, lease
@@ -246,6 +246,7 @@ async def test_a_lease_that_two_brokers_granted_keeps_its_first_device(system: S
     """As if another broker, asked with the same id, had granted it on the other device: that is taken back."""
     await lending.join(bus, "n1", lending.gpus(2))
     await lending.known(system, 2)
+    await system.ask(ConfigureBroker(notice_s=0))
     held = await lease(system, id="same")
     (other,) = [one for one in (await lending.records(bus)).values() if not one.grants]
     stored = await bus.last(DEVICES, f"{DEVICE}.{other.key}")
