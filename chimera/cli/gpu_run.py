@@ -131,13 +131,17 @@ class LeasedRun:
 
         from chimera.devices.tenure import Tenure, boot_time
 
+        unclear: float | None = None
         while True:
-            sent = boot_time()
+            asked = boot_time()
+            sent = asked if unclear is None else unclear
             try:
-                self._lease = await self._ask_for_it(max(0.0, min(until - sent, _WAIT_EACH_S)))
+                self._lease = await self._ask_for_it(max(0.0, min(until - asked, _WAIT_EACH_S)))
             except ChimeraError as error:
                 if not _worth_waiting(error) or boot_time() >= until:
                     return error
+                # what was not answered may have been granted: then its time runs since
+                unclear = None if error.executed == "no" else sent
                 await anyio.sleep(_TRY_S)
             else:
                 self._tenure = Tenure(float(self._lease["ttl_s"]), sent)
@@ -196,8 +200,12 @@ class LeasedRun:
     async def _run(self) -> int:
         import anyio
 
+        from chimera.devices.tenure import boot_time
+
         from .held import HeldCommand
 
+        if self._need_tenure().is_over(boot_time()):
+            raise UnavailableError(f"lease {self._id} was granted, but its time went by before the command could begin")
         held = HeldCommand(self._line, environment_of(self._lease), self._id)
         code = 0
         try:

@@ -228,3 +228,17 @@ async def test_being_cancelled_ends_the_command():
         tasks.cancel_scope.cancel()
     assert not is_alive(pids[-1])
     assert broker.count("release") == 1
+
+
+async def test_a_lease_whose_first_answer_was_lost_is_as_old_as_the_first_request(tmp_path: Path):
+    """It may have been granted then: nothing starts under a lease whose time has gone by, and that can't be renewed."""
+    broker, told = PlayedBroker(ttl_s=0.5), tmp_path / "told"
+    broker.says["allocate"] = lambda _: (
+        DeadlineError("no answer") if broker.count("allocate") < 2 else broker.lease(ttl_s=0.5)
+    )
+    broker.says["renew"] = lambda _: DeadlineError("no answer")
+    with pytest.raises(UnavailableError, match="time went by"):
+        await leased(broker, "touch", str(told)).main(5)
+    assert not told.exists()
+    assert broker.count("renew") == 1
+    assert broker.count("release") == 1
