@@ -1,17 +1,18 @@
-"""``chimera gpu``: devices, leases, a command under a lease, a replayed trace. Each verb in a file of its kind."""
+"""``chimera gpu``: devices, leases, a command under a lease, a replayed trace, costs. Each verb in its kind's file."""
 
 from __future__ import annotations
 
 import argparse
 
 from .command import Command, Exit, common
+from .gpu_costs import COST_VERBS
 from .gpu_devices import DEVICE_VERBS
 from .gpu_leases import LEASE_VERBS
 from .gpu_run import RUN
 from .gpu_simulate import SIMULATE
 from .output import complain
 
-VERBS: tuple[Command, ...] = (*DEVICE_VERBS, *LEASE_VERBS, RUN, SIMULATE)
+VERBS: tuple[Command, ...] = (*DEVICE_VERBS, *LEASE_VERBS, RUN, SIMULATE, *COST_VERBS)
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,4 +34,4 @@ def _run(options: argparse.Namespace) -> int:
     return options.run_verb(options)
 
 
-COMMAND = Command("gpu", "devices, leases; run under a lease; replay a trace", "chimera gpu status", _arguments, _run)
+COMMAND = Command("gpu", "devices, leases, costs; run under a lease", "chimera gpu status", _arguments, _run)
