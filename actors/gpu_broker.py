@@ -48,6 +48,7 @@ from subjects.cost import (
     GetBudget,
     GetCostPlan,
     GetCosts,
+    GetPrices,
     PriceList,
     SetBudget,
     SetPrices,
@@ -277,6 +278,11 @@ class GpuBroker(Layered, name="gpu_broker", mailbox=4096, concurrency=1024, laye
         """Give a tenant a budget."""
         await self._treasury.set_budget(message)
         return await self._budgeting.views(GetBudget())
+
+    @handles(interleave=True)
+    async def prices(self, _message: GetPrices) -> PriceList:
+        """Prices in force."""
+        return self._treasury.prices()
 
     @handles
     async def set_prices(self, message: SetPrices) -> PriceList:

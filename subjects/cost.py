@@ -16,7 +16,10 @@ Basis = Literal["measured", "modelled"]
 
 
 class Price(Reply, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an hour of a node with these devices costs; ``model`` as in a device's name, empty = a node without GPU."""
+    """What an hour of a node with these devices costs; ``model`` as in a device's name, empty = a node without GPU.
+
+    The price of a node with GPUs is divided over them; the processors beside them cost nothing more.
+    """
 
     model: Word = ""
     per_hour: Annotated[float, Meta(ge=0, le=1e6)] = 0.0
@@ -29,7 +32,12 @@ class Price(Reply, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class CostLine(Reply, frozen=True, kw_only=True):
     """What one layer, tenant and agent used: the sum of its lease intervals, times the share of each device.
 
-    ``idle`` is a line of its own: what was there and was not lent. ``joules_from`` labels the energy.
+    Attributes:
+        cost: ``None`` if a part of it has no price.
+        joules: The device's mean energy by share; ``None`` if nothing tells it.
+        joules_from: Where they come from, worst first: ``counter``, ``integrated``, ``declared`` or ``none``; and for
+            which part of the time, if not for all.
+        idle: What was there and was not lent: a line of its own.
     """
 
     layer: str
@@ -45,7 +53,14 @@ class CostLine(Reply, frozen=True, kw_only=True):
 
 
 class Costs(Reply, frozen=True, kw_only=True):
-    """The ledger of a time, by who used what."""
+    """The ledger of a time, by who used what; ``since`` is the whole minute, hour or day in which the time began.
+
+    Attributes:
+        cost: The sum of the lines that have a price, the idle one included; ``None`` = none has.
+        joules: Likewise, of what was measured.
+        gpu_hours: Of lent GPUs.
+        idle_share: The part of the GPUs, or without any of the processors, that was not lent.
+    """
 
     since: float
     until: float
@@ -121,7 +136,12 @@ class GetBudget(Request[BudgetList], frozen=True, kw_only=True):
 
 
 class SetBudget(Request[BudgetList], frozen=True, kw_only=True):
-    """Give a tenant a budget of money or joules per period; amount 0 takes it away."""
+    """Give a tenant a budget of money or joules per period; amount 0 takes it away.
+
+    Periods are counted from the beginning of Unix time, and rounded up to whole minutes, above a day to hours, above a
+    month to days. A request must be covered for its whole first time to live, on the dearest device that suits it.
+    Once a budget is used up, the tenant's leases that use something of it are given the notice of the rules.
+    """
 
     tenant: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$(?!\n)")]
     unit: Unit = "money"
@@ -137,8 +157,16 @@ class PriceList(Reply, frozen=True, kw_only=True):
     watts: float | None
 
 
+class GetPrices(Request[PriceList], frozen=True, kw_only=True):
+    """Prices in force."""
+
+
 class SetPrices(Request[PriceList], frozen=True, kw_only=True):
-    """Set the price table; ``watts`` is what an idle node of this box is declared to take where nothing measures it."""
+    """Set the price table, in force from the next whole minute on: what was used before keeps its price.
+
+    The first table of all holds for the past, too. ``watts`` is what an idle node of this box is declared to take where
+    nothing measures it.
+    """
 
     currency: Word = "EUR"
     prices: Annotated[list[Price], Meta(max_length=1000)] = []
@@ -161,8 +189,12 @@ SET_BUDGET = Operation(
     "gpu_broker", "set_budget", SetBudget, BudgetList, Port.RESOURCES, "Give a tenant a budget",
     http=(Http("POST", "/api/costs/budget"),), example={"tenant": "default", "amount": 10.0},
 )  # fmt: skip
+PRICES = Operation(
+    "gpu_broker", "prices", GetPrices, PriceList, Port.RESOURCES, "Prices in force",
+    http=(Http("GET", "/api/costs/prices"),), safe=True,
+)  # fmt: skip
 SET_PRICES = Operation(
     "gpu_broker", "set_prices", SetPrices, PriceList, Port.RESOURCES, "Set the price table",
     http=(Http("POST", "/api/costs/prices"),), example={"prices": [{"model": "A100", "per_hour": 2.5}]},
 )  # fmt: skip
-OPERATIONS: tuple[Operation[Any, Any], ...] = (COSTS, COST_PLAN, BUDGET, SET_BUDGET, SET_PRICES)
+OPERATIONS: tuple[Operation[Any, Any], ...] = (COSTS, COST_PLAN, BUDGET, SET_BUDGET, PRICES, SET_PRICES)

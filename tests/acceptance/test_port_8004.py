@@ -28,6 +28,15 @@ ROWS: list[Row] = [
     ("GET", "/api/resources/active", None, 200, {"kinds", "holders", "leases", "nodes"}),
     ("GET", "/api/resources/patterns?kind=cpu", None, 200, {"hours", "samples", "busiest_hour", "shapes"}),
     ("DELETE", "/api/gpu/row", None, 200, {"id", "state"}),
+    ("POST", "/api/costs/prices", {"prices": [{"model": "", "per_hour": 0.4, "processors": 2}]}, 200, {"currency"}),
+    ("GET", "/api/costs/prices", None, 200, {"currency", "prices", "watts"}),
+    ("GET", "/api/costs/metrics", None, 200, {"since", "until", "lines", "cost", "joules", "idle_share"}),
+    ("GET", "/api/costs/metrics?hours=1&tenant=default", None, 200, {"lines"}),
+    ("GET", "/api/costs/optimization", None, 200, {"savings", "hours", "words"}),
+    ("POST", "/api/costs/budget", {"tenant": "poor", "amount": 0.001}, 200, {"budgets"}),
+    ("GET", "/api/costs/budget", None, 200, {"budgets"}),
+    ("POST", "/api/costs/budget", {"tenant": "poor", "amount": 0}, 200, {"budgets"}),
+    ("GET", "/api/capacity/plan", None, 200, {"kinds"}),
     ("GET", "/api/config/resources", None, 200, {"packing", "tenants", "idle_s", "notice_s"}),
     ("POST", "/api/config/resources", {"packing": "spread", "tenants": {"t": {"gpus": 2}}}, 200, {"tenants"}),
     ("POST", "/api/config/resources", {"packing": "pack", "drop": ["t"]}, 200, {"packing"}),
@@ -45,6 +54,9 @@ PROBLEMS: list[Row] = [
     ("POST", "/api/gpu/drain", {"node": "unknown"}, 404, "no-device"),
     ("POST", "/api/gpu/drain", {}, 400, "bad-message"),
     ("POST", "/api/config/resources", {"packing": "somehow"}, 400, "bad-message"),
+    ("POST", "/api/costs/budget", {"tenant": "t", "amount": -1}, 400, "bad-message"),
+    ("POST", "/api/costs/prices", {"prices": [{"model": "A100", "per_hour": "much"}]}, 400, "bad-message"),
+    ("GET", "/api/capacity/plan?hours=0", None, 400, "bad-message"),
 ]
 
 
@@ -112,6 +124,38 @@ def test_the_runbook_of_the_command_line(system: RunningSystem, resources: httpx
     assert run_command("gpu", "undrain", "--node", node, data=system.data).returncode == 0
     assert run_command("gpu", "release", "typed", data=system.data).returncode == 0
     assert "pack" in run_command("gpu", "rules", data=system.data).stdout
+
+
+def test_a_budget_is_kept_at_the_door(system: RunningSystem, resources: httpx.Client):
+    """A tenant's budget refuses with 402 what it does not cover, says when it renews, and stands in the audit log."""
+    prices = {"prices": [{"model": "", "per_hour": 3.6, "gpus": 0}, {"model": "A", "per_hour": 3.6}]}
+    assert resources.post("/api/costs/prices", json=prices).status_code == 200
+    set_to = run_command("gpu", "budget", "poor", "--amount", "0.01", "--period", "3600", data=system.data)
+    assert (set_to.returncode, "poor" in set_to.stdout) == (0, True), set_to.stderr
+    whole = {"kind": "cpu", "milli": _cpu(resources)["free_milli"]}
+    refused = resources.post("/api/gpu/allocate", json={"need": whole, "ttl_s": 3600, "tenant": "poor"})
+    assert (refused.status_code, refused.json()["code"]) == (402, "over-budget"), refused.text
+    assert "renews at" in refused.json()["detail"]
+    other = resources.post("/api/gpu/allocate", json={"need": CPU, "ttl_s": 3600, "tenant": "rich", "id": "rich"})
+    assert other.status_code == 201
+    assert resources.delete("/api/gpu/rich").status_code == 200
+    assert run_command("gpu", "budget", "poor", "--amount", "0", data=system.data).returncode == 0
+    told = run_command("audit", "--json", data=system.data).stdout
+    assert "set_budget" in told, told[-2000:]
+
+
+def test_the_command_line_of_costs(system: RunningSystem, resources: httpx.Client):
+    """``chimera gpu costs``, ``savings`` and ``capacity`` show what the port tells."""
+    assert run_command("gpu", "prices", "cpu=0.4,processors=2", data=system.data).returncode == 0
+    costs = run_command("gpu", "costs", "--hours", "1", data=system.data)
+    assert (costs.returncode, "execution" in costs.stdout) == (0, True), costs.stderr
+    savings = run_command("gpu", "savings", data=system.data)
+    assert (savings.returncode, "recorded" in savings.stderr) == (0, True), savings.stdout
+    capacity = run_command("gpu", "capacity", data=system.data)
+    assert (capacity.returncode, "no forecast yet" in capacity.stdout) == (0, True), capacity.stderr
+    wrong = run_command("gpu", "prices", "A100", data=system.data)
+    assert (wrong.returncode != 0, "MODEL=PRICE" in wrong.stderr) == (True, True)
+    assert resources.get("/api/costs/metrics").json()["currency"] == "EUR"
 
 
 def test_leases_outlive_the_node_that_granted_them(own_system: RunningSystem):
