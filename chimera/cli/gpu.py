@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""``chimera gpu``: devices, leases, costs, a command under a lease, a replayed trace. A file for each kind."""
-=======
 """``chimera gpu``: devices, leases, a command under a lease, a replayed trace, costs. Each verb in its kind's file."""
->>>>>>> gpu
 
 from __future__ import annotations
 
@@ -16,11 +12,7 @@ from .gpu_run import RUN
 from .gpu_simulate import SIMULATE
 from .output import complain
 
-<<<<<<< HEAD
-VERBS: tuple[Command, ...] = (*DEVICE_VERBS, *LEASE_VERBS, *COST_VERBS, RUN, SIMULATE)
-=======
 VERBS: tuple[Command, ...] = (*DEVICE_VERBS, *LEASE_VERBS, RUN, SIMULATE, *COST_VERBS)
->>>>>>> gpu
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,10 +34,4 @@ def _run(options: argparse.Namespace) -> int:
     return options.run_verb(options)
 
 
-<<<<<<< HEAD
-COMMAND = Command(
-    "gpu", "devices, leases, costs; run under a lease; replay a trace", "chimera gpu status", _arguments, _run
-)
-=======
 COMMAND = Command("gpu", "devices, leases, costs; run under a lease", "chimera gpu status", _arguments, _run)
->>>>>>> gpu
