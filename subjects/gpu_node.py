@@ -35,6 +35,8 @@ class Admit(Request[Admitted], frozen=True, kw_only=True):
         node: The node of the devices; empty = whichever node is asked.
         pid: Leader of the holder's process group on that node, with ``CHIMERA_LEASE_ID`` in its environment; 0 = none.
             The node ends the group when the lease is over, and whatever else carries the lease in its environment.
+            Name it before it begins to use the devices: of a process that nobody named, the node may already have said
+            that it is gone.
     """
 
     lease: LeaseId

@@ -7,7 +7,14 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-from chimera.errors import BadMessageError, ChimeraError, DeniedError, LayerNotRunningError, UnavailableError
+from chimera.errors import (
+    BadMessageError,
+    ChimeraError,
+    DeadlineError,
+    DeniedError,
+    LayerNotRunningError,
+    UnavailableError,
+)
 
 from .command import Command, Exit
 from .output import complain, note
@@ -229,7 +236,8 @@ class LeasedRun:
 
         tenure = self._need_tenure()
         try:
-            await self._name(held)
+            await self._name(held, tenure)
+            held.go()
             while not tenure.is_over(boot_time()):
                 if boot_time() >= tenure.renew_at:
                     await self._renew(tenure)
@@ -239,13 +247,23 @@ class LeasedRun:
             self._lost = error.detail
         scope.cancel()
 
-    async def _name(self, held: HeldCommand) -> None:
+    async def _name(self, held: HeldCommand, tenure: Tenure) -> None:
         """Name the command to its node as the lease's holder. A node that can't see it can't end it; that is all."""
-        try:
-            await self._admit(held.pid)
-        except (BadMessageError, DeniedError) as error:
-            if held.is_alive():  # it may just have been quick
+        import anyio
+
+        from chimera.devices.tenure import boot_time
+
+        while True:
+            try:
+                await self._admit(held.pid)
+            except (BadMessageError, DeniedError) as error:
                 note(f"the node can't end the command if this process is killed: {error.detail}")
+            except (DeadlineError, UnavailableError):
+                if boot_time() >= tenure.renew_at:
+                    raise
+                await anyio.sleep(_TRY_S)
+                continue
+            return
 
     async def _renew(self, tenure: Tenure) -> None:
         """One try.

@@ -1,8 +1,13 @@
-"""A command in a process group of its own: started, signalled, waited for, and ended to its last process."""
+"""A command in a process group of its own: started, signalled, waited for, and ended to its last process.
+
+It begins only when it is told to: until its node knows whom to end, a lease that is lost just then would have its
+devices lent again to others while the command, which nobody looks for, takes them.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,10 +23,23 @@ from chimera.devices.tenure import boot_time
 from chimera.errors import BadSettingError
 
 _STEP_S = 0.05
+_UNTOLD, _NO_PROGRAM = 125, 127
+_LAUNCH = f"""
+import os, sys
+gate, command = int(sys.argv[1]), sys.argv[2:]
+if not os.read(gate, 1):
+    sys.exit({_UNTOLD})
+os.close(gate)
+try:
+    os.execvp(command[0], command)
+except OSError as error:
+    sys.exit(sys.stderr.write(f"{{command[0]}}: {{error.strerror}}\\n") and {_NO_PROGRAM})
+"""
+"""Becomes the command once a byte comes; ends if the one who would send it is gone."""
 
 
 class HeldCommand:
-    """A running command and everything that it starts.
+    """A command that waits for ``go``, and everything that it starts.
 
     Args:
         command: Program and arguments.
@@ -33,13 +51,22 @@ class HeldCommand:
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], lease: str) -> None:
+        if shutil.which(command[0], path=environment.get("PATH", os.defpath)) is None:
+            raise BadSettingError(f"{command[0]}: there is no such program", hint="give a program after --")
+        gate, self._gate = os.pipe()
+        launch = [sys.executable, "-I", "-S", "-c", _LAUNCH, str(gate), *command]
         try:
-            self._child = subprocess.Popen(list(command), env=dict(environment), process_group=0)
-        except OSError as error:
-            raise BadSettingError(f"{command[0]}: {error.strerror}", hint="give a program after --") from error
+            self._child = subprocess.Popen(launch, env=dict(environment), process_group=0, pass_fds=[gate])
+        finally:
+            os.close(gate)
         self._lease = lease
         self._group = _group(self._child.pid, lease)
         _give_terminal(self._child.pid)
+
+    def go(self) -> None:
+        """Let it begin."""
+        with suppress(BrokenPipeError):  # it has ended already
+            os.write(self._gate, b"1")
 
     @property
     def pid(self) -> int:
@@ -68,6 +95,7 @@ class HeldCommand:
                 self._child.poll()
                 await anyio.sleep(_STEP_S)
             await self.wait()
+        os.close(self._gate)
         _take_terminal()
 
 

@@ -86,11 +86,17 @@ class Floor:
         self.backends[node] = MemoryBackend(clock, samples)
 
     def start(self, node: str, lease: str, holds: dict[str, int], manners: Manners = DOCILE) -> Work:
-        """A process begins, and takes its memory."""
+        """A process begins, and takes its memory; one that holds nothing waits until it is told to go on."""
         work = Work(next(self._pids), node, lease, holds, manners)
         self.works[work.pid] = work
         self._measure(node)
         return work
+
+    def go(self, work: Work, holds: dict[str, int]) -> None:
+        """A process that waited takes its memory, unless it was ended before."""
+        if work.alive:
+            work.holds = holds
+            self._measure(work.node)
 
     def stop(self, work: Work) -> None:
         """It ends by itself."""

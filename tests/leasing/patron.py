@@ -93,13 +93,14 @@ class Patron:
             if not await self._admitted(lease, node, 0):
                 return
             holds = {grant.device: grant.memory_mib for grant in lease.grants if grant.node == node}
-            work = self.floor.start(node, lease.id, holds, wish.manners)
+            work = self.floor.start(node, lease.id, {}, wish.manners)
             works.append(work)
-            for device in holds:
-                self.overseer.began(device)
             if not await self._admitted(lease, node, work.pid):
                 self.floor.stop(work)
                 return
+            self.floor.go(work, holds)
+            for device in holds:
+                self.overseer.began(device)
         until = self.clock.monotonic() + wish.works_s
         while self.clock.monotonic() < until and (wish.deaf or not tenure.is_over(self.clock.monotonic())):
             await self.clock.sleep(_USE_S)
