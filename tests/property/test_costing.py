@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from actors.costing.buckets import DAY, HOUR, US, Use, Who, micros
 from actors.costing.prices import HOUR_S, Sort, Table, Tariff
-from actors.costing.statement import Open, statement, sums
+from actors.costing.statement import Curves, Open, statement, sums
 from actors.costing.timeline import DAYS_FOR, OTHERS, Timeline
 from subjects.cost import Price
 from subjects.lease import LeaseInterval, Sampled
@@ -185,7 +185,8 @@ def test_an_open_interval_is_counted_as_if_it_were_in_the_ledger():
     ))  # fmt: skip
     one = Open(Who("l", "t", "a"), SORT, "l", micros(begin), micros(end), 500_000, 500)
     window, who = (before.floor(NOW - HOUR), NOW), Who("l", "t", "a")
-    live = sums(before.view(window[0]), [one], window, Tariff())[who]
-    done = sums(after.view(window[0]), [], window, Tariff())[who]
+    old, new = before.view(window[0]), after.view(window[0])
+    live = sums(old, [one], window, Curves(old, Tariff()))[who]
+    done = sums(new, [], window, Curves(new, Tariff()))[who]
     assert (live.gpu, live.leases, live.shares) == (done.gpu, done.leases, done.shares)
     assert live.joules == pytest.approx(done.joules)

@@ -18,14 +18,14 @@ from actors.brokering.record import Record, Refusal
 from actors.costing import batching, idleness, mix
 from actors.costing.batching import Ended
 from actors.costing.buckets import DAY, HOUR, MINUTE, US, Bucket, Lend, Use, Who
-from actors.costing.budget import Budget, Live, Rates, Standing, standing, view, whole_period, words
+from actors.costing.budget import Budget, Live, Rates, Standing, by_tenant, standing, view, whole_period, words
 from actors.costing.energy import Gauge
 from actors.costing.idleness import Idle
 from actors.costing.mix import Site, Wanted
 from actors.costing.outlook import hourly, outlook, recommend
 from actors.costing.prices import Sort, Table, Tariff, mean_rate
 from actors.costing.solver import Row, cheapest
-from actors.costing.statement import Open, power
+from actors.costing.statement import Curves, Open, power
 from subjects.capacity import CapacityPoint
 from subjects.cost import Price
 
@@ -109,7 +109,10 @@ def test_a_budget_counts_what_ended_and_what_is_live():
     use = {(Who("l", "t", ""), A100): Use(3600 * US * US), (Who("l", "u", ""), A100): Use(9000 * US * US)}
     buckets = [Bucket(int(begin) - HOUR, HOUR, use), Bucket(int(begin), HOUR, use)]
     opens = [live("t", begin - 500, NOW + 1800, 0.5), live("u", begin, NOW + 100), live("t", NOW - 5, NOW + 10 * DAY)]
-    at = standing("t", budget, buckets, opens, rates=rates, now=NOW)
+    at = standing(
+        budget, by_tenant(buckets, {"t"})["t"], [opens[0], opens[2]], curves=Curves(buckets, rates.tariff), rates=rates,
+        now=NOW,
+    )  # fmt: skip
     assert at.used == pytest.approx(4.0 + 4.0 * 0.5 * (NOW - begin) / 3600 + 4.0 * 5 / 3600)
     assert at.committed == pytest.approx(4.0 * 0.5 * 0.5 + 4.0 * (begin + DAY - NOW) / 3600)
     assert at.per_s == pytest.approx(4.0 * 1.5 / 3600)
@@ -120,13 +123,16 @@ def test_a_budget_counts_what_ended_and_what_is_live():
     assert late.runs_out_at == pytest.approx(NOW + 1e-3 / at.per_s)
 
 
-def test_what_is_unknown_of_a_budget_is_said():
-    """A live lease without a price, or without a reading, is not counted as nothing in silence."""
-    none = Rates(Tariff(), ())
-    at = standing("t", Budget("money", 1.0, 3600.0), [], [live("t", NOW - 5, NOW + 5)], rates=none, now=NOW)
-    assert "no price" in at.unknown
-    at = standing("t", Budget("joules", 1.0, 3600.0), [], [live("t", NOW - 5, NOW + 5)], rates=none, now=NOW)
-    assert "nothing tells" in at.unknown
+def test_what_has_no_price_hides_nothing_else_from_a_budget():
+    """Of a tenant's use the priced part counts, also where another part of it has no price."""
+    alien = Sort("gpu", "H200", 1000, 8)
+    use = {(Who("l", "t", ""), sort): Use(3600 * US * US) for sort in (A100, alien)}
+    rates, budget = Rates(Tariff((TABLE,)), ()), Budget("money", 10.0, float(DAY))
+    buckets = [Bucket(int(NOW // DAY * DAY), HOUR, use)]
+    curves = Curves(buckets, rates.tariff)
+    assert standing(budget, buckets, [], curves=curves, rates=rates, now=NOW).used == pytest.approx(4.0)
+    assert rates.per_s("money", alien) is None
+    assert rates.per_s("joules", A100) is None
 
 
 def test_periods_are_as_exact_as_the_ledger():

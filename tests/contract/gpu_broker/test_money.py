@@ -223,7 +223,7 @@ async def test_what_runs_over_its_budget_has_notice_and_is_taken_back(
     system: System, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ):
     """A live lease whose tenant's budget is used up is given the rules' notice with the reason, then revoked."""
-    monkeypatch.setattr("actors.brokering.budgeting.LOOK_S", 0.05)
+    monkeypatch.setattr("actors.brokering.budgeting.WATCH_S", 0.05)
     await system.ask(ConfigureBroker(notice_s=0.2))
     await system.ask(SetPrices(prices=PRICES))
     await system.ask(SetBudget(tenant="t", amount=1.0, period_s=31_536_000))
