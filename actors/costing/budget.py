@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import msgspec
@@ -64,6 +64,7 @@ class Rates:
 
     tariff: Tariff
     buckets: Sequence[Bucket]
+    _watts: dict[Line, float | None] = field(default_factory=dict[Line, float | None])
 
     def per_s(self, unit: Unit, sort: Sort) -> float | None:
         """Money or joules; ``None`` = not known."""
@@ -74,6 +75,11 @@ class Rates:
 
     def watts(self, line: Line) -> float | None:
         """Mean power of a device over the buckets in which it was told."""
+        if line not in self._watts:
+            self._watts[line] = self._mean(line)
+        return self._watts[line]
+
+    def _mean(self, line: Line) -> float | None:
         found = [power(one, line, self.tariff.now) for one in self.buckets]
         covered = sum(one.covered * bucket.length for one, bucket in zip(found, self.buckets, strict=True))
         joules = sum(one.watts * bucket.length for one, bucket in zip(found, self.buckets, strict=True))

@@ -255,14 +255,18 @@ def _idle(
     """What was there and was not lent, as the samples of each minute tell; and its part of the GPUs, or processors."""
     hours, there, cost, priced = {"gpu": 0.0, "cpu": 0.0}, {"gpu": 0.0, "cpu": 0.0}, 0.0, True
     joules, sources, covered, length = 0.0, set[str](), 0.0, 0.0
+    rates: dict[tuple[int, Line], float | None] = {}
     for bucket in buckets:
-        table = tariff.tables[tariff.number(bucket.start)]
+        number = tariff.number(bucket.start)
+        table = tariff.tables[number]
         for line, lend in bucket.lend.items():
             idle = max(0.0, lend.total - lend.lent) / 60
             hours[line[0]] += idle
             there[line[0]] += lend.total / 60
             whole = idle * lend.devices / lend.total if lend.total else 0.0
-            rate = mean_rate(table, fleet.get(line, ()))
+            if (number, line) not in rates:
+                rates[number, line] = mean_rate(table, fleet.get(line, ()))
+            rate = rates[number, line]
             cost, priced = cost + whole * (rate or 0.0), priced and (rate is not None or not whole)
             what = power(bucket, line, table)
             seconds = lend.devices / lend.minutes * bucket.length
