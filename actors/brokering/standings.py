@@ -51,8 +51,8 @@ class Standings:
         self._changes += 1
         self._looked = float("-inf")
 
-    async def fresh(self, tenant: str, now: float, age_s: float = LOOK_S) -> Standing | None:
-        """How a tenant's budget stands, no older than ``age_s``; ``None`` if it has none.
+    async def fresh(self, tenant: str, now: float, age_s: float | None = None) -> Standing | None:
+        """How a tenant's budget stands, no older than ``age_s`` (``LOOK_S``); ``None`` if it has none.
 
         Raises:
             UnavailableError: If what was used is not known yet, or budgets are changed all the time.
@@ -62,7 +62,7 @@ class Standings:
             if budget is None:
                 return None
             at, age = self.of.get(tenant), self._core.clock.monotonic() - self._looked
-            if at is not None and age < age_s and at.begins_at == begins(budget, now):
+            if at is not None and age < (LOOK_S if age_s is None else age_s) and at.begins_at == begins(budget, now):
                 return at
             await self.look()
             now = self._core.clock.time()

@@ -5,16 +5,23 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from actors.brokering import changes
+from actors.brokering.accounts import Accounts
 from actors.brokering.changes import Ask
 from actors.brokering.consolidation import consolidation, need_of
 from actors.brokering.consolidation import saving as emptied
+from actors.brokering.core import Core
 from actors.brokering.planning import FEW_MINUTES, Known, plan
 from actors.brokering.record import Record, Refusal
+from actors.brokering.registry import Registry
+from actors.brokering.usage import interval_of
 from actors.costing import batching, idleness, mix
 from actors.costing.batching import Ended
 from actors.costing.buckets import DAY, HOUR, MINUTE, US, Bucket, Lend, Use, Who
@@ -25,9 +32,12 @@ from actors.costing.mix import Site, Wanted
 from actors.costing.outlook import hourly, outlook, recommend
 from actors.costing.prices import Sort, Table, Tariff, mean_rate
 from actors.costing.solver import Row, cheapest
-from actors.costing.statement import Curves, Open, power
+from actors.costing.statement import Curves, Open, power, statement
+from actors.costing.timeline import Timeline
+from chimera.testing import ManualClock
 from subjects.capacity import CapacityPoint
 from subjects.cost import Price
+from subjects.lease import LeaseInterval
 
 NOW = 1_800_000_000.0
 A100 = Sort("gpu", "NVIDIA A100-SXM4-80GB", 1000, 8)
@@ -237,6 +247,61 @@ def test_nodes_are_emptied_by_the_code_that_places_requests():
     assert saving is not None
     assert (saving.saves, saving.basis) == (72.0 * len(found.nodes), "modelled")
     assert saving.how.startswith(f"chimera gpu drain --node {found.nodes[0]}")
+
+
+def test_a_node_that_takes_leases_up_is_kept():
+    """What was moved to a node is not moved on: its holder would be sent twice."""
+    records = [
+        *gpus("n1", 2, ("a", 0, 1)), *gpus("n2", 3, ("b", 0, 1), ("c", 1, 1)), *gpus("n3", 8, ("e", 0, 5))
+    ]  # fmt: skip
+    found = consolidation(records, "pack", lambda _node: 1.0, lambda: False)
+    assert [(move.lease, move.to) for move in found.moves] == [("a", ("n2.n2-2",))]
+    assert found.nodes == ["n1"]
+
+
+def test_what_was_tried_in_vain_takes_no_room():
+    """A node whose second lease fits nowhere leaves the place of its first one to the next node."""
+    first = gpus("n1", 2, ("b", 1, 1))
+    half = changes.grant(first[0], Ask("a", (first[0].key,), 500, 0, 60.0), NOW)
+    last = [replace(one, fenced=True) for one in gpus("n3", 2, ("c", 0, 1), ("gone", 1, 1))]
+    ended = changes.end(last[1], "gone", "released", NOW)
+    assert isinstance(half, Record)
+    assert isinstance(ended, Record)
+    records = [half, first[1], *gpus("n2", 2, ("d", 0, 1)), last[0], ended]
+    found = consolidation(records, "pack", lambda _node: 1.0, lambda: False)
+    assert (found.nodes, [(move.lease, move.to) for move in found.moves]) == (["n3"], [("c", ("n2.n2-1",))])
+
+
+def test_a_change_of_prices_splits_an_old_hour():
+    """Long after it, each part of an hour in which prices changed has its own price."""
+    change = NOW // HOUR * HOUR - 5 * DAY + 1200.0
+    tables = (
+        Table(0.0, "EUR", (Price(model="A100", per_hour=1.0),)),
+        Table(change, "EUR", (Price(model="A100", per_hour=10.0),)),
+    )
+    tariff, timeline = Tariff(tables), Timeline(NOW)
+    timeline.cut([change])
+    timeline.take(1, LeaseInterval(
+        lease="l", device="g", node="n", kind="gpu", model="A100", layer="l", tenant="t", agent="", milli=1000,
+        memory_mib=0, share=1.0, token=1, began_at=change - 1200, ended_at=change + 2400, end="released",
+    ))  # fmt: skip
+    since = change - DAY
+    told = statement(timeline.view(since), [], (since, NOW), tariff, fleet={})
+    assert told.cost == pytest.approx(1200 / 3600 * 1.0 + 2400 / 3600 * 10.0)
+
+
+def test_a_line_on_its_way_to_the_ledger_is_counted_once():
+    """Until it is read from the stream it counts from the record, and from then on it does not."""
+    record = changes.end(gpus("n1", 1, ("a", 0, 1))[0], "a", "released", NOW + 10)
+    assert isinstance(record, Record)
+    registry = Registry()
+    registry.put(record.key, record, 1, "")
+    clock = ManualClock(epoch=NOW + 20)
+    accounts = Accounts(cast("Core", SimpleNamespace(registry=registry, clock=clock)))
+    (before,) = accounts.live(NOW + 20)
+    assert (before.share.end - before.share.begin, before.expires_at) == (10 * US, 0.0)
+    accounts.timeline.take(1, interval_of(record, record.lines[0], 1))
+    assert accounts.live(NOW + 20) == []
 
 
 def test_nothing_is_moved_that_fits_nowhere():
