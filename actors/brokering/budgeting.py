@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 
 import msgspec
 
-from actors.costing.buckets import HOUR
-from actors.costing.budget import Budget, Live, Rates, Standing, begins, longest, standing, unknown, view, words
+from actors.costing.budget import Budget, Standing, unknown, view, words
 from actors.costing.prices import Sort
 from chimera.errors import ChimeraError, OverBudgetError
 from subjects.cost import BudgetList, GetBudget
@@ -17,14 +16,12 @@ from .accounts import Accounts, gpus_of
 from .changes import memory_of
 from .core import Core
 from .desk import Desk
+from .standings import LEAST_S, Standings
 from .treasury import Treasury
 from .want import could
 
-LOOK_S = 5.0
-"""For so long the standing of budgets is carried on from what live leases use a second, before it is added up anew."""
-
-LEAST_S = 0.25
-"""Nobody is refused by figures that are older."""
+WATCH_S = 5.0
+"""Between looks for tenants whose budget is used up."""
 
 
 class Budgeting:
@@ -38,14 +35,28 @@ class Budgeting:
     """
 
     def __init__(self, core: Core, desk: Desk, treasury: Treasury, accounts: Accounts) -> None:
-        self._core, self._desk, self._treasury, self._accounts = core, desk, treasury, accounts
-        self._at: dict[str, Standing] = {}
-        self._looked = float("-inf")
-        self._rates = Rates(treasury.tariff, ())
-        self._live: list[Live] = []
+        self._core, self._desk, self._treasury = core, desk, treasury
+        self._standings = Standings(core, treasury, accounts, self._looking)
         self._costs: dict[bytes, float] = {}
         self._asked: dict[str, tuple[str, float]] = {}
         self._granted: list[str] = []
+
+    def changed(self) -> None:
+        """Prices or budgets changed."""
+        self._standings.changed()
+        self._costs.clear()
+
+    def _looking(self) -> Callable[[], None]:
+        """Live leases are being read: what was granted until now needs no reservation once they are added up."""
+        granted = list(self._granted)
+
+        def done() -> None:
+            for lease in granted:
+                self._asked.pop(lease, None)
+            self._granted = self._granted[len(granted) :]
+            self._costs.clear()
+
+        return done
 
     # -- requests ------------------------------------------------------------------------------------------------------
 
@@ -56,37 +67,18 @@ class Budgeting:
             OverBudgetError: If it does not; it says the budget, what is used of it, and when it renews.
             UnavailableError: If what was used is not known yet.
         """
-        budget = self._treasury.value.budgets.get(message.tenant)
-        if budget is None:
+        tenant, now = message.tenant, self._core.clock.time()
+        if tenant not in self._treasury.value.budgets:
             return
-        await self._accounts.wait()
-        now = self._core.clock.time()
-        cost, left = self._weigh(budget, message, now)
-        if cost > left and self._core.clock.monotonic() - self._looked >= LEAST_S:
-            self.look(now)  # what was reserved may have been given back since
-            cost, left = self._weigh(budget, message, now)
-        if cost > left:
-            raise self._refusal(message.tenant, budget, cost, left, now)
-        self._asked[lease] = (message.tenant, cost)
-
-    def _weigh(self, budget: Budget, message: Allocate, now: float) -> tuple[float, float]:
-        """What a request needs, and what is left."""
-        at = self._standing(message.tenant, budget, now)
-        asked = sum(more for tenant, more in self._asked.values() if tenant == message.tenant)
-        return self._cost(budget, message, at, now), budget.amount - at.used - at.committed - asked
-
-    def _refusal(self, tenant: str, budget: Budget, cost: float, left: float, now: float) -> OverBudgetError:
-        at, left = self._at[tenant], max(0.0, left)
-        renews_at = at.begins_at + budget.period_s
-        return OverBudgetError(
-            f"{words(tenant, budget, at, self._treasury.tariff.now.currency)}; {left:.4g} are left, and this needs up "
-            f"to {cost:.4g}",
-            hint="ask for less, for a shorter time or a cheaper model; see: chimera gpu budget",
-            retry_after_s=renews_at - now,
-            data={
-                "used": at.used, "committed": at.committed, "left": left, "needs": cost, "renews_at": renews_at
-            },
-        )  # fmt: skip
+        at = await self._standings.fresh(tenant, now)
+        if at is not None and self._lacks(message, at, now):  # what was reserved may have been given back since
+            at = await self._standings.fresh(tenant, now, LEAST_S)
+        budget = self._treasury.value.budgets.get(tenant)
+        if at is None or budget is None:
+            return
+        if self._lacks(message, at, now):
+            raise self._refusal(message, budget, at, now)
+        self._asked[lease] = (tenant, self._cost(budget, message, at, now))
 
     def settle(self, lease: str, *, granted: bool) -> None:
         """A request was answered. Until budgets are added up anew a grant counts as what was reserved for it."""
@@ -94,6 +86,26 @@ class Budgeting:
             self._asked.pop(lease, None)
         elif lease in self._asked:
             self._granted.append(lease)
+
+    def _lacks(self, message: Allocate, at: Standing, now: float) -> bool:
+        """Whether a budget does not cover a request."""
+        budget = self._treasury.value.budgets.get(message.tenant)
+        return budget is not None and self._cost(budget, message, at, now) > self._left(budget, message.tenant, at)
+
+    def _left(self, budget: Budget, tenant: str, at: Standing) -> float:
+        asked = sum(more for other, more in self._asked.values() if other == tenant)
+        return budget.amount - at.used - at.committed - asked
+
+    def _refusal(self, message: Allocate, budget: Budget, at: Standing, now: float) -> OverBudgetError:
+        renews_at = at.begins_at + budget.period_s
+        cost, left = self._cost(budget, message, at, now), max(0.0, self._left(budget, message.tenant, at))
+        return OverBudgetError(
+            f"{words(message.tenant, budget, at, self._treasury.tariff.now.currency)}; {left:.4g} are left, and this "
+            f"needs up to {cost:.4g}",
+            hint="ask for less, for a shorter time or a cheaper model; see: chimera gpu budget",
+            retry_after_s=renews_at - now,
+            data={"used": at.used, "committed": at.committed, "left": left, "needs": cost, "renews_at": renews_at},
+        )  # fmt: skip
 
     def _cost(self, budget: Budget, message: Allocate, at: Standing, now: float) -> float:
         key = msgspec.msgpack.encode((budget.unit, message.need))
@@ -111,7 +123,7 @@ class Budgeting:
                 continue
             sort = Sort(record.kind, record.model, record.milli, gpus.get(record.node, 0))
             if sort not in known:
-                rate = self._rates.per_s(budget.unit, sort)
+                rate = self._standings.rates.per_s(budget.unit, sort)
                 if rate is None:
                     raise OverBudgetError(
                         f"tenant {message.tenant} has a budget of {budget.unit}, and {unknown(budget.unit, sort.model)}"
@@ -126,44 +138,11 @@ class Budgeting:
         if need.kind == "cpu" or budget.unit == "money" or not need.cpu_milli:
             return 0.0
         cpus = [one for one in self._core.registry.records() if one.kind == "cpu" and one.node in gpus]
-        rates = [
-            (self._rates.watts((one.kind, one.model)) or 0.0) * one.share(need.cpu_milli, need.main_memory_mib)
-            for one in cpus
-        ]
-        return max(rates, default=0.0)
+        watts = self._standings.rates.watts
+        used = [(watts((one.kind, one.model)) or 0.0) * one.share(need.cpu_milli, need.main_memory_mib) for one in cpus]
+        return max(used, default=0.0)
 
-    # -- how budgets stand ---------------------------------------------------------------------------------------------
-
-    def _standing(self, tenant: str, budget: Budget, now: float) -> Standing:
-        if self._core.clock.monotonic() - self._looked >= LOOK_S or tenant not in self._at:
-            self.look(now)
-        at = self._at[tenant]
-        if at.begins_at != begins(budget, now):
-            self.look(now)
-        return self._at[tenant]
-
-    def look(self, now: float) -> None:
-        """Add up all budgets from the ledger and the live leases."""
-        budgets, accounts = self._treasury.value.budgets, self._accounts
-        since = min(longest(budgets, now), now - HOUR)
-        buckets = accounts.timeline.view(since)
-        self._live = accounts.live(now)
-        self._rates = Rates(self._treasury.tariff, [one for one in buckets if one.start >= now - HOUR])
-        mine = _by_tenant(self._live, budgets)
-        self._at = {
-            tenant: standing(tenant, budget, buckets, mine[tenant], rates=self._rates, now=now)
-            for tenant, budget in budgets.items()
-        }
-        for lease in self._granted:
-            self._asked.pop(lease, None)
-        self._granted.clear()
-        self._costs.clear()
-        self._looked = self._core.clock.monotonic()
-
-    def changed(self) -> None:
-        """Prices or budgets changed: add up anew before the next request."""
-        self._looked = float("-inf")
-        self._at.clear()
+    # -- how budgets stand, and what runs over -------------------------------------------------------------------------
 
     async def views(self, message: GetBudget) -> BudgetList:
         """Budgets as they stand now.
@@ -171,34 +150,35 @@ class Budgeting:
         Raises:
             UnavailableError: If what was used is not known yet.
         """
-        await self._accounts.wait()
-        now = self._core.clock.time()
-        self.look(now)
+        await self._standings.look()
+        now, of = self._core.clock.time(), self._standings.of
         return BudgetList(budgets=[
-            view(tenant, budget, self._at[tenant], now)
+            view(tenant, budget, of[tenant], now)
             for tenant, budget in sorted(self._treasury.value.budgets.items())
-            if message.tenant in {"", tenant}
+            if message.tenant in {"", tenant} and tenant in of
         ])  # fmt: skip
-
-    # -- what runs over ------------------------------------------------------------------------------------------------
 
     async def watch(self) -> None:
         """Give notice to the leases of tenants whose budget is used up, for ever."""
         while True:
-            await self._core.clock.sleep(LOOK_S)
-            if self._treasury.value.budgets and self._accounts.ready.is_set():
+            await self._core.clock.sleep(WATCH_S)
+            if self._treasury.value.budgets:
                 try:
                     await self.end_overspending()
                 except ChimeraError as error:
                     self._core.report("resource-optimization", f"budgets: {error.detail}", level="warning")
 
     async def end_overspending(self) -> None:
-        """Give notice to what uses a budget that is used up."""
+        """Give notice to what uses a budget that is used up.
+
+        Raises:
+            UnavailableError: If what was used is not known yet.
+        """
+        await self._standings.look()
         core, now = self._core, self._core.clock.time()
-        self.look(now)
-        for tenant, budget in self._treasury.value.budgets.items():
-            at = self._at[tenant]
-            if at.used < budget.amount:
+        for tenant, budget in list(self._treasury.value.budgets.items()):
+            at = self._standings.of.get(tenant)
+            if at is None or at.used < budget.amount:
                 continue
             reason = words(tenant, budget, at, self._treasury.tariff.now.currency)
             for lease in self._spenders(tenant, budget):
@@ -208,16 +188,8 @@ class Budgeting:
     def _spenders(self, tenant: str, budget: Budget) -> list[str]:
         """Live leases of a tenant that use something of its budget."""
         found: dict[str, None] = {}
-        for one in self._live:
+        for one in self._standings.live:
             share = one.share
-            if one.expires_at and share.who.tenant == tenant and self._rates.per_s(budget.unit, share.sort):
+            if one.expires_at and share.who.tenant == tenant and self._standings.rates.per_s(budget.unit, share.sort):
                 found[share.lease] = None
         return list(found)
-
-
-def _by_tenant(live: Iterable[Live], tenants: Iterable[str]) -> dict[str, list[Live]]:
-    found: dict[str, list[Live]] = {tenant: [] for tenant in tenants}
-    for one in live:
-        if one.share.who.tenant in found:
-            found[one.share.who.tenant].append(one)
-    return found

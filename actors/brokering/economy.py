@@ -13,6 +13,7 @@ import msgspec
 from actors.costing import idleness
 from actors.costing.batching import Ended
 from actors.costing.buckets import DAY, HOUR, Bucket
+from actors.costing.budget import Rates
 from actors.costing.idleness import Idle
 from actors.costing.mix import Site
 from actors.costing.prices import Sort
@@ -130,33 +131,22 @@ class Economy:
         return [_site(node, registry.on_node(node)) for node in sorted(registry.nodes)]
 
     def _idle(self, buckets: list[Bucket], now: float) -> list[Idle]:
-        """Live leases with how long nobody used them, as far as that is known."""
+        """Live leases that nobody used for a while, by the same signs by which idle ones are given notice."""
         core, held = self._core, dict[str, list[tuple[Record, Grant]]]()
+        busy_at: dict[str, float] = {}
         for record in core.registry.records():
+            seen = core.census.busy_at.get(record.key, 0.0) if len(record.grants) == 1 else 0.0
             for grant in record.grants:
                 if not grant.ended:
                     held.setdefault(grant.lease, []).append((record, grant))
+                    busy_at[grant.lease] = max(busy_at.get(grant.lease, 0.0), grant.busy_at, seen)
         gpus = gpus_of(core)
-        recent = [one for one in buckets if one.start >= now - HOUR]
-        found = [self._idleness(lease, pairs, gpus, recent, now) for lease, pairs in held.items()]
-        return [one for one in found if one is not None and one.idle_s >= idleness.IDLE_S]
-
-    def _idleness(
-        self, lease: str, pairs: list[tuple[Record, Grant]], gpus: dict[str, int], recent: list[Bucket], now: float
-    ) -> Idle | None:  # fmt: skip
-        from actors.costing.budget import Rates  # noqa: PLC0415 - beside its only use
-
-        core, rates = self._core, Rates(self._treasury.tariff, recent)
-        busy_at, money, watts, devices = 0.0, 0.0, 0.0, 0.0
-        for record, grant in pairs:
-            seen = core.census.busy_at.get(record.key, 0.0) if len(record.grants) == 1 else 0.0
-            busy_at = max(busy_at, grant.busy_at, seen)
-            share = record.share(grant.milli, grant.memory_mib)
-            sort = Sort(record.kind, record.model, record.milli, gpus.get(record.node, 0))
-            money += (self._treasury.tariff.now.per_hour(sort) or 0.0) * share
-            watts += (rates.watts((record.kind, record.model)) or 0.0) * share
-            devices += grant.milli / WHOLE
-        return Idle(lease, devices, now - busy_at, money or None, watts or None)
+        rates = Rates(self._treasury.tariff, [one for one in buckets if one.start >= now - HOUR])
+        return [
+            _idle_of(lease, pairs, now - busy_at[lease], gpus, rates)
+            for lease, pairs in held.items()
+            if now - busy_at[lease] >= idleness.IDLE_S
+        ]
 
     async def _tasks(self) -> list[Ended]:
         """The last tasks that agents ran, if there are any."""
@@ -186,6 +176,18 @@ def _ended(data: bytes) -> list[Ended]:
     except msgspec.DecodeError:
         return []
     return [Ended(one.agent, one.node, one.at, one.run_ms / 1e3)] if one.outcome == "ok" else []
+
+
+def _idle_of(
+    lease: str, pairs: list[tuple[Record, Grant]], idle_s: float, gpus: dict[str, int], rates: Rates
+) -> Idle:  # fmt: skip
+    money, watts = 0.0, 0.0
+    for record, grant in pairs:
+        share = record.share(grant.milli, grant.memory_mib)
+        sort = Sort(record.kind, record.model, record.milli, gpus.get(record.node, 0))
+        money += (rates.tariff.now.per_hour(sort) or 0.0) * share
+        watts += (rates.watts((record.kind, record.model)) or 0.0) * share
+    return Idle(lease, sum(grant.milli for _, grant in pairs) / WHOLE, idle_s, money or None, watts or None)
 
 
 def _site(node: str, records: list[Record]) -> Site:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import msgspec
@@ -12,7 +12,7 @@ from subjects.cost import TenantBudget, Unit
 
 from .buckets import DAY, HOUR, MINUTE, US, Bucket, Line
 from .prices import HOUR_S, Sort, Tariff
-from .statement import Open, Sum, power, sums
+from .statement import Curves, Open, power, sums
 
 MOST_BUDGETS = 1000
 _MONTH = 31 * DAY
@@ -34,14 +34,12 @@ class Standing:
         used: Of the present period, by what ended and by what is live.
         committed: What live leases will use until they expire or the period ends.
         per_s: What live leases use a second.
-        unknown: Why a part of the use could not be told; empty = all of it is known.
     """
 
     begins_at: float
     used: float = 0.0
     committed: float = 0.0
     per_s: float = 0.0
-    unknown: str = ""
 
 
 def whole_period(period_s: float) -> float:
@@ -66,6 +64,7 @@ class Rates:
 
     tariff: Tariff
     buckets: Sequence[Bucket]
+    _watts: dict[Line, float | None] = field(default_factory=dict[Line, float | None])
 
     def per_s(self, unit: Unit, sort: Sort) -> float | None:
         """Money or joules; ``None`` = not known."""
@@ -76,44 +75,56 @@ class Rates:
 
     def watts(self, line: Line) -> float | None:
         """Mean power of a device over the buckets in which it was told."""
+        if line not in self._watts:
+            self._watts[line] = self._mean(line)
+        return self._watts[line]
+
+    def _mean(self, line: Line) -> float | None:
         found = [power(one, line, self.tariff.now) for one in self.buckets]
         covered = sum(one.covered * bucket.length for one, bucket in zip(found, self.buckets, strict=True))
         joules = sum(one.watts * bucket.length for one, bucket in zip(found, self.buckets, strict=True))
         return joules / covered if covered else None
 
 
+def by_tenant(buckets: Iterable[Bucket], tenants: Container[str]) -> dict[str, list[Bucket]]:
+    """The buckets in which a tenant used something, each with only its use."""
+    found: dict[str, list[Bucket]] = {}
+    for one in buckets:
+        for cell, use in one.use.items():
+            tenant = cell[0].tenant
+            if tenant in tenants:
+                own = found.setdefault(tenant, [])
+                if not own or own[-1].start != one.start:
+                    own.append(Bucket(one.start, one.length, {}, one.lend))
+                own[-1].use[cell] = use
+    return found
+
+
 def standing(
-    tenant: str, budget: Budget, buckets: Sequence[Bucket], opens: Iterable[Live], *, rates: Rates, now: float
+    budget: Budget, buckets: Iterable[Bucket], opens: Sequence[Live], *, curves: Curves, rates: Rates, now: float
 ) -> Standing:  # fmt: skip
     """How one tenant's budget stands.
 
     Args:
-        tenant: Whose.
         budget: Its budget.
-        buckets: Of the ledger; those before the period are left out.
-        opens: The tenant's shares that are not in the ledger yet.
-        rates: What they use.
+        buckets: Its use (``by_tenant``); what lies before the period is left out.
+        opens: Its shares that are not in the ledger yet.
+        curves: Of the energy of those.
+        rates: What they use a second.
         now: Unix seconds.
     """
     begin = begins(budget, now)
     found = Standing(begin)
-    own = [Bucket(one.start, one.length, {cell: use for cell, use in one.use.items() if cell[0].tenant == tenant},
-                  one.lend, one.waiting, one.demand) for one in buckets if one.start >= begin]  # fmt: skip
-    mine = [one for one in opens if one.share.who.tenant == tenant]
-    totals = sums(own, [one.share for one in mine], (begin, now), rates.tariff)
+    own = (one for one in buckets if one.start >= begin)
+    totals = sums(own, [one.share for one in opens], (begin, now), curves)
     for total in totals.values():
-        used, why = _used(budget.unit, total, rates.tariff)
-        found.used, found.unknown = found.used + used, found.unknown or why
-    for one in mine:
+        found.used += total.joules if budget.unit == "joules" else total.priced(rates.tariff)
+    for one in opens:
         rate = rates.per_s(budget.unit, one.share.sort)
-        if one.expires_at <= now:
-            continue
-        if rate is None:
-            found.unknown = found.unknown or unknown(budget.unit, one.share.sort.model)
-            continue
-        each = rate * one.share.ppm / US
-        found.per_s += each
-        found.committed += each * (min(one.expires_at, begin + budget.period_s) - now)
+        if one.expires_at > now and rate is not None:  # without a rate it was lent before there was a budget
+            each = rate * one.share.ppm / US
+            found.per_s += each
+            found.committed += each * (min(one.expires_at, begin + budget.period_s) - now)
     return found
 
 
@@ -123,13 +134,6 @@ class Live:
 
     share: Open
     expires_at: float
-
-
-def _used(unit: Unit, total: Sum, tariff: Tariff) -> tuple[float, str]:
-    if unit == "joules":
-        return total.joules, ""
-    money = total.money(tariff)
-    return (0.0, "a part of what was used has no price") if money is None else (money, "")
 
 
 def unknown(unit: Unit, model: str) -> str:

@@ -86,7 +86,7 @@ def _bare(row: Price, site: Site) -> float:
 def solve(table: Table, sites: Sequence[Site], need: Wanted, limit_s: float = LIMIT_S) -> Solution | None:
     """Counts of the price table's rows that meet the demand; ``None`` if none do, or none was found in time."""
     rows = table.prices
-    sizes = [_size(row, sites, table) for row in rows]
+    sizes = [_size(row, sites) for row in rows]
     constraints = [Row([one[0] for one in sizes], need.processors), Row([one[1] for one in sizes], need.memory_mib)]
     gpus = [float(row.gpus) if row.model else 0.0 for row in rows]
     constraints.append(Row(gpus, need.gpus))
@@ -101,12 +101,24 @@ def solve(table: Table, sites: Sequence[Site], need: Wanted, limit_s: float = LI
     return cheapest([row.per_hour for row in rows], constraints, MOST_NODES, limit_s)
 
 
-def _size(row: Price, sites: Sequence[Site], table: Table) -> tuple[float, float]:
-    """Processors and MiB of a node of a row: as the row says, else as the nodes that are such ones have on average."""
-    such = [site for site in sites if row_of(site, table) is row]
-    count = len(such) or 1
-    processors = float(row.processors) or sum(site.processors for site in such) / count
-    return processors, float(row.memory_mib) or sum(site.memory_mib for site in such) / count
+def _size(row: Price, sites: Sequence[Site]) -> tuple[float, float]:
+    """Processors and MiB of a node of a row: as the row says, else in the proportion of the present nodes of its model.
+
+    Where there is no such node either they are not known, and count as none: it covers only GPUs then.
+    """
+    such = [site for site in sites if _is_such(row, site)]
+    processors, memory = sum(site.processors for site in such), sum(site.memory_mib for site in such)
+    if row.model:
+        part = row.gpus / max(1, sum(sum(site.gpus.values()) for site in such))
+    else:
+        part = row.processors / processors if row.processors and processors else 1 / max(1, len(such))
+    return float(row.processors) or processors * part, float(row.memory_mib) or memory * part
+
+
+def _is_such(row: Price, site: Site) -> bool:
+    if not row.model:
+        return not site.gpus
+    return any(row.model.lower() in model.lower() for model in site.gpus)
 
 
 def saving(table: Table, sites: Sequence[Site], need: Wanted, found: Solution | None) -> tuple[Saving | None, str]:

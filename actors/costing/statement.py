@@ -94,13 +94,16 @@ class Sum:
 
     def money(self, tariff: Tariff) -> float | None:
         """What it costs; ``None`` if a part has no price."""
-        total = 0.0
-        for (table, sort), share in self.shares.items():
-            rate = tariff.tables[table].per_hour(sort)
-            if rate is None:
-                return None
-            total += share / _PPM_US / HOUR_S * rate
-        return total
+        if any(tariff.tables[table].per_hour(sort) is None for table, sort in self.shares):
+            return None
+        return self.priced(tariff)
+
+    def priced(self, tariff: Tariff) -> float:
+        """What the parts cost that have a price."""
+        return sum(
+            share / _PPM_US / HOUR_S * (tariff.tables[table].per_hour(sort) or 0.0)
+            for (table, sort), share in self.shares.items()
+        )
 
     def energy(self) -> tuple[float | None, str]:
         """Joules, and where they come from."""
@@ -145,10 +148,30 @@ class Curve:
         return sums[number] + (sums[number + 1] - sums[number]) * inside
 
 
+class Curves:
+    """The curve of each kind and model, made when it is asked for.
+
+    Args:
+        buckets: With what devices took.
+        tariff: Prices, for declared watts.
+    """
+
+    def __init__(self, buckets: Sequence[Bucket], tariff: Tariff) -> None:
+        self._buckets, self.tariff = buckets, tariff
+        self._made: dict[Line, Curve] = {}
+
+    def of(self, line: Line) -> Curve:
+        """The curve."""
+        if line not in self._made:
+            self._made[line] = Curve(self._buckets, line, self.tariff)
+        return self._made[line]
+
+
 def sums(
-    buckets: Sequence[Bucket], opens: Iterable[Open], window: tuple[float, float], tariff: Tariff
+    buckets: Iterable[Bucket], opens: Iterable[Open], window: tuple[float, float], curves: Curves
 ) -> dict[Who, Sum]:  # fmt: skip
     """Use by whom, from the ledger and from what is not in it yet; the window begins with a bucket."""
+    tariff = curves.tariff
     found: dict[Who, Sum] = {}
     for bucket in buckets:
         table = tariff.number(bucket.start)
@@ -160,7 +183,6 @@ def sums(
             total = found.setdefault(who, Sum())
             total.use(sort, table, use)
             total.burn(use.share / _PPM_US, powers[line])
-    curves: dict[Line, Curve] = {}
     leases: set[str] = set()
     for one in opens:
         begin, end = max(one.begin, int(window[0] * US)), min(one.end, round(window[1] * US))
@@ -170,10 +192,7 @@ def sums(
         total.leases += one.lease not in leases
         leases.add(one.lease)
         _spread(total, one, begin, end, tariff)
-        line = (one.sort.kind, one.sort.model)
-        if line not in curves:
-            curves[line] = Curve(buckets, line, tariff)
-        curves[line].burn(total, begin / US, end / US, one.ppm / US)
+        curves.of((one.sort.kind, one.sort.model)).burn(total, begin / US, end / US, one.ppm / US)
     return found
 
 
@@ -206,7 +225,7 @@ def statement(
         fleet: The devices there are now, for the price of those that were idle.
         tenant: Only this one's lines; empty = all.
     """
-    found = sums(buckets, opens, window, tariff)
+    found = sums(buckets, opens, window, Curves(buckets, tariff))
     rows = [_row(who, total, tariff) for who, total in found.items() if tenant in {"", who.tenant}]
     rows.sort(key=lambda row: (-(row.cost or 0.0), -row.gpu_hours, -row.cpu_hours, row.layer, row.tenant, row.agent))
     idle, share = _idle(buckets, sum(total.joules for total in found.values()), tariff, fleet)
@@ -236,14 +255,18 @@ def _idle(
     """What was there and was not lent, as the samples of each minute tell; and its part of the GPUs, or processors."""
     hours, there, cost, priced = {"gpu": 0.0, "cpu": 0.0}, {"gpu": 0.0, "cpu": 0.0}, 0.0, True
     joules, sources, covered, length = 0.0, set[str](), 0.0, 0.0
+    rates: dict[tuple[int, Line], float | None] = {}
     for bucket in buckets:
-        table = tariff.tables[tariff.number(bucket.start)]
+        number = tariff.number(bucket.start)
+        table = tariff.tables[number]
         for line, lend in bucket.lend.items():
             idle = max(0.0, lend.total - lend.lent) / 60
             hours[line[0]] += idle
             there[line[0]] += lend.total / 60
             whole = idle * lend.devices / lend.total if lend.total else 0.0
-            rate = mean_rate(table, fleet.get(line, ()))
+            if (number, line) not in rates:
+                rates[number, line] = mean_rate(table, fleet.get(line, ()))
+            rate = rates[number, line]
             cost, priced = cost + whole * (rate or 0.0), priced and (rate is not None or not whole)
             what = power(bucket, line, table)
             seconds = lend.devices / lend.minutes * bucket.length

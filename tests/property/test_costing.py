@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from actors.costing.buckets import DAY, HOUR, US, Use, Who, micros
 from actors.costing.prices import HOUR_S, Sort, Table, Tariff
-from actors.costing.statement import Open, statement, sums
+from actors.costing.statement import Curves, Open, statement, sums
 from actors.costing.timeline import DAYS_FOR, OTHERS, Timeline
 from subjects.cost import Price
 from subjects.lease import LeaseInterval, Sampled
@@ -134,11 +134,11 @@ def test_money_is_the_same_however_an_interval_is_split(
 @given(
     st.lists(st.tuples(st.integers(0, 80), st.integers(1, 30), st.integers(1, 4)), max_size=8),
     st.lists(st.floats(0, 50_000), min_size=80, max_size=80),
-    st.integers(0, 30),
+    st.integers(0, 30), st.sampled_from([2 * HOUR, 3 * DAY, 60 * DAY]),
 )  # fmt: skip
-def test_energy_is_shared_out_whole(uses: list[tuple[int, int, int]], joules: list[float], gap: int):
+def test_energy_is_shared_out_whole(uses: list[tuple[int, int, int]], joules: list[float], gap: int, age: int):
     """What lease lines and the idle line have together is what the devices used, also where minutes were not told."""
-    start = int(NOW) // HOUR * HOUR - 2 * HOUR
+    start = (int(NOW) - age) // HOUR * HOUR
     timeline, seq = Timeline(NOW), 0
     for number, used in enumerate(joules):
         if number % 31 != gap:
@@ -160,7 +160,7 @@ def test_energy_is_shared_out_whole(uses: list[tuple[int, int, int]], joules: li
             end="released", device_milli=1000, node_gpus=4,
         ))  # fmt: skip
     measured = sum(used for number, used in enumerate(joules) if number % 31 != gap)
-    found = statement(timeline.view(start), opens, (start, NOW), Tariff(), fleet={})
+    found = statement(timeline.view(timeline.floor(start)), opens, (timeline.floor(start), NOW), Tariff(), fleet={})
     assert found.joules == pytest.approx(measured, rel=1e-6, abs=1e-3)
     assert all((row.joules or 0.0) >= 0 for row in found.lines)
 
@@ -185,7 +185,8 @@ def test_an_open_interval_is_counted_as_if_it_were_in_the_ledger():
     ))  # fmt: skip
     one = Open(Who("l", "t", "a"), SORT, "l", micros(begin), micros(end), 500_000, 500)
     window, who = (before.floor(NOW - HOUR), NOW), Who("l", "t", "a")
-    live = sums(before.view(window[0]), [one], window, Tariff())[who]
-    done = sums(after.view(window[0]), [], window, Tariff())[who]
+    old, new = before.view(window[0]), after.view(window[0])
+    live = sums(old, [one], window, Curves(old, Tariff()))[who]
+    done = sums(new, [], window, Curves(new, Tariff()))[who]
     assert (live.gpu, live.leases, live.shares) == (done.gpu, done.leases, done.shares)
     assert live.joules == pytest.approx(done.joules)

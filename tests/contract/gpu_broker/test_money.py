@@ -223,7 +223,7 @@ async def test_what_runs_over_its_budget_has_notice_and_is_taken_back(
     system: System, bus: Bus, monkeypatch: pytest.MonkeyPatch
 ):
     """A live lease whose tenant's budget is used up is given the rules' notice with the reason, then revoked."""
-    monkeypatch.setattr("actors.brokering.budgeting.LOOK_S", 0.05)
+    monkeypatch.setattr("actors.brokering.budgeting.WATCH_S", 0.05)
     await system.ask(ConfigureBroker(notice_s=0.2))
     await system.ask(SetPrices(prices=PRICES))
     await system.ask(SetBudget(tenant="t", amount=1.0, period_s=31_536_000))
@@ -237,6 +237,26 @@ async def test_what_runs_over_its_budget_has_notice_and_is_taken_back(
         assert (await other.ask(GetLease(id=kept.id))).state == "granted"
     ended = next(one for one in await lending.ledger(bus) if one.lease == granted.id)
     assert ended.end == "revoked"
+
+
+async def test_a_budget_learns_what_other_brokers_store(system: System, bus: Bus, monkeypatch: pytest.MonkeyPatch):
+    """What was added up once is not believed for ever: use that is told later counts at the door."""
+    monkeypatch.setattr("actors.brokering.standings.LOOK_S", 0.05)
+    monkeypatch.setattr("actors.brokering.budgeting.WATCH_S", 1000.0)
+    await system.ask(SetPrices(prices=PRICES))
+    await system.ask(SetBudget(tenant="t", amount=1.0, period_s=31_536_000))
+    await use(system, tenant="t", ttl_s=5)
+    now = time.time()
+    await told(bus, USED, [line("past", now - 3000, now)])
+
+    async def refused() -> bool:
+        try:
+            await use(system, tenant="t", ttl_s=5)
+        except OverBudgetError:
+            return True
+        return False
+
+    await eventually(refused, timeout_s=4.0)
 
 
 async def revoked(bus: Bus, lease: str) -> bool:
