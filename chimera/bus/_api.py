@@ -26,6 +26,7 @@ ATTEMPT_S = 2.0
 """How long one try waits for its answer before the same request, with the same id, is sent again."""
 
 _WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
+_TOO_FEW_SERVERS = frozenset({10005, 10074})
 T = TypeVar("T")
 
 
@@ -138,7 +139,9 @@ def refused(refusal: Refusal, stream: str = "") -> ChimeraError:
         return NotFoundError(detail, data=data)
     if refusal.code == 400:  # noqa: PLR2004 - as in HTTP
         return ConflictError(detail, data=data)
-    return UnavailableError(detail, data=data)
+    few = refusal.err_code in _TOO_FEW_SERVERS
+    hint = "set nats.replicas to at most as many as the cluster has servers with JetStream" if few else ""
+    return UnavailableError(detail, hint=hint, data=data)
 
 
 def _final(error: ChimeraError, subject: str) -> ChimeraError:

@@ -90,10 +90,11 @@ class Streams:
     """JetStream's streams over the core connection."""
 
     def __init__(
-        self, api: Api, hot: HotPath, connection: Connection, rng: random.Random, most_bytes: int | None = None
+        self, api: Api, hot: HotPath, connection: Connection, rng: random.Random, *,
+        most_bytes: int | None = None, replicas: int = 1,
     ) -> None:  # fmt: skip
         self._api, self._hot, self._connection, self._rng = api, hot, connection, rng
-        self._most_bytes = most_bytes
+        self._most_bytes, self._replicas = most_bytes, replicas
         self._whole: set[str] = set()
         """Subjects of declared streams that take batches."""
         self._lone: set[str] = set()
@@ -104,7 +105,7 @@ class Streams:
         check_name(spec.name, "stream")
         for subject in spec.subjects:
             check_pattern(subject)
-        lazy = spec.telemetry and spec.replicas == 1 and self._server_is(_ASYNC_SINCE)
+        lazy = spec.telemetry and max(spec.replicas, self._replicas) == 1 and self._server_is(_ASYNC_SINCE)
         config = config_of(spec, async_persistence=lazy, batches=not lazy and self._server_is(_BATCHES_SINCE))
         found = await self.declare_raw(config)
         if found.get("allow_atomic"):
@@ -114,6 +115,7 @@ class Streams:
     async def declare_raw(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
         """Create a stream or bring it to ``config``; what that does not name stays as it is. Gives what it is now."""
         name, most = config["name"], self._most_bytes
+        config = {**config, "num_replicas": max(config["num_replicas"], self._replicas)}
         if most is not None and config.get("max_bytes", -1) > most:
             config = {**config, "max_bytes": most}
         try:
@@ -121,7 +123,8 @@ class Streams:
         except NotFoundError:
             await self._api.call(f"STREAM.CREATE.{name}", config)
             return config
-        wanted = {**info.config, **config}
+        copies = max(config["num_replicas"], info.config.get("num_replicas", 1))  # a person takes copies away, not we
+        wanted = {**info.config, **config, "num_replicas": copies}
         if "persist_mode" in info.config or "persist_mode" in config:  # it is fixed at creation
             wanted["persist_mode"] = info.config.get("persist_mode", "default")
         if wanted.get("persist_mode") == "async":  # such a stream takes no batches

@@ -58,12 +58,13 @@ class NatsBus(HotPath):
         rng: For tokens and jitter.
         most_bytes: Bound of every stream and bucket that has one. A server reserves what a stream may grow to, so on
             a small disk large bounds would leave no room for others.
+        replicas: Servers of a cluster that keep each stream and bucket, at least.
     """
 
     def __init__(
         self, servers: Sequence[str] | str, *, name: str, seed: str = "", credentials: Path | None = None,
         inbox_prefix: str = "_INBOX", clock: Clock | None = None, connect_timeout_s: float = 5.0,
-        rng: random.Random | None = None, most_bytes: int | None = None,
+        rng: random.Random | None = None, most_bytes: int | None = None, replicas: int = 1,
     ) -> None:  # fmt: skip
         check_subject(inbox_prefix)
         self._rng = rng or random.Random()  # noqa: S311 - tokens need to differ, not to be secret
@@ -79,7 +80,9 @@ class NatsBus(HotPath):
             options["user_credentials"] = str(credentials)
         self._connection = Connection(self, urls, options, self.clock, self._rng)
         self._api = Api(self, self._connection, self._rng)
-        self._streams = Streams(self._api, self, self._connection, self._rng, most_bytes)
+        self._streams = Streams(
+            self._api, self, self._connection, self._rng, most_bytes=most_bytes, replicas=replicas
+        )  # fmt: skip
         self._groups = Groups(self._api, self, self._connection, self._rng)
         self._stack = AsyncExitStack()
         self._group: anyio.abc.TaskGroup | None = None

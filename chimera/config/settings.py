@@ -66,6 +66,9 @@ class NatsSettings:
         Text(what="a subject such as _INBOX_runtime"),
         "where these credentials may take replies at url; _INBOX_runtime for the server of another node",
     )
+    replicas: int = setting(
+        1, Integer(1, 5), "servers of the cluster at url that keep each stream; 3 outlive the loss of one"
+    )
     durability: str = setting(
         "power",
         Text(choices=("power", "process", "wear")),

@@ -116,6 +116,11 @@ class Services:
         }  # fmt: skip
         if settings.nats.url:
             self._parts.bus = foreign_bus(settings, **common)
+        elif settings.nats.replicas > 1:
+            raise BadSettingError(
+                f"nats.replicas: our own server is one, not {settings.nats.replicas}",
+                hint="say with nats.url where your cluster is, or leave nats.replicas at 1",
+            )
         else:
             server = self._need_server()
             self._parts.bus = own_bus(server, server.url, **common)
@@ -228,7 +233,9 @@ def foreign_bus(settings: Settings, **common: Any) -> Bus:
     nats = settings.nats
     credentials = Path(nats.credentials) if nats.credentials else None
     prefix, seed = _inbox_prefix(nats.inbox_prefix), _seed(nats.seed_file)
-    return NatsBus(nats.url.split(","), seed=seed, credentials=credentials, inbox_prefix=prefix, **common)
+    return NatsBus(
+        nats.url.split(","), seed=seed, credentials=credentials, inbox_prefix=prefix, replicas=nats.replicas, **common
+    )  # fmt: skip
 
 
 def server_settings(settings: Settings) -> Any:

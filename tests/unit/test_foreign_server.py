@@ -50,3 +50,10 @@ async def test_a_seed_file_that_is_not_there_is_named(tmp_path: Path):
     """The error says which setting names which file."""
     with pytest.raises(BadSettingError, match=r"nats\.seed_file: .*absent\.nk"):
         opened(tmp_path, nats__seed_file=str(tmp_path / "absent.nk"))
+
+
+async def test_copies_need_a_cluster(tmp_path: Path):
+    """With our own server, which is one, the error names the setting and the one that says where a cluster is."""
+    with pytest.raises(BadSettingError, match=r"nats\.replicas: our own server is one, not 3") as refused:
+        opened(tmp_path, nats__url="", nats__replicas=3)
+    assert "nats.url" in str(refused.value.hint)
