@@ -61,7 +61,8 @@ class Floor:
     _told: dict[str, tuple[int, int, bool]] = field(default_factory=dict[str, tuple[int, int, bool]])
     _said: dict[int, list[tuple[int, int, bool]]] = field(default_factory=dict[int, list[tuple[int, int, bool]]])
     _noted: list[Need] = field(default_factory=list[Need])
-    _last: Shape | None = None
+    _last: Need | None = None
+    _ahead: tuple[Need, Parts | None] | None = None  # what the last need would be given now, if nothing changes
     _rebuild: bool = True
     _numpy: bool = field(default_factory=lambda: find_spec("numpy") is not None)
 
@@ -113,21 +114,33 @@ class Floor:
             shape = self._shape(need) if placer is not None else None
             if placer is not None and shape is not None:
                 placer.learn(shape)
+        if noted:
+            self.warm()
 
     def warm(self) -> None:
-        """Take what changed into account now, while nobody waits, as if the last shape were asked for again."""
-        placer = self._ready() if self._numpy else None
-        if placer is not None and self._last is not None:
-            placer.choose(self._last)
+        """Take what changed into account now, while nobody waits, as if the last need were asked for again."""
+        self._ahead = None
+        if self._last is not None and not self.held:  # what is being granted changes it again in a moment
+            parts = self._place(self._last)
+            if not self._stale:
+                self._ahead = self._last, parts
 
     def choose(self, need: Need) -> Parts | None:
         """The parts that the need is met with now, or ``None``."""
         if not self._numpy or need.node or not self._is_simple(need):
             return self._plainly(need)
+        ahead, self._ahead, self._last = self._ahead, None, need
+        if ahead is not None and ahead[0] == need and not self._stale and not self._rebuild:
+            parts = ahead[1]
+            if parts is None or not any(self._refuses(part) for part in parts):
+                return parts
+        return self._place(need)
+
+    def _place(self, need: Need) -> Parts | None:
+        """What the policy chooses."""
         placer, shape = self._ready(), self._shape(need)
         if placer is None or shape is None:
             return None
-        self._last = shape
         closed: list[tuple[int, int]] = []
         try:
             for _ in range(_MOST_TRIES):
