@@ -46,6 +46,13 @@ ROWS: list[Row] = [
         200,
         {"results", "checksum", "release", "failed"},
     ),
+    (
+        "POST",
+        "/api/agents/sentiment/evaluate-genomes",
+        {"genomes": [{}, {"capitals_increment": 0.8}], "fields": ["compound"], "inputs": [{"text": "FINE"}]},
+        200,
+        {"agent", "release", "runs", "workers", "under_way"},
+    ),
 ]
 """Method, path, body, status, and members that the answer must have."""
 

@@ -99,7 +99,7 @@ def test_rebuild_beside_a_node_and_without_one(system: RunningSystem) -> None:
     answer = system.command("rebuild", "--json")
     assert answer.returncode == 0, answer.stderr
     told = msgspec.json.decode(answer.stdout)
-    assert {row["name"] for row in told["rebuilt"]} == {"outcomes", "judgements", "agents", "tasks"}
+    assert {row["name"] for row in told["rebuilt"]} == {"outcomes", "judgements", "agents", "tasks", "genomes"}
     assert content(system.data) == good
     submit(system, TASKS, 20)
     good = until_projected(system.data, TASKS + 20)
@@ -126,10 +126,13 @@ def test_rebuild_killed_in_the_middle(system: RunningSystem) -> None:
     kill_in_the_middle(system.data)
     system.start()
     deadline = time.monotonic() + 60
+    ended = "SELECT value FROM settings WHERE name = 'rebuild.outcomes'"
+    while ask(system.data, ended) != [("null",)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     while any(content(system.data)[name] != good[name] for name in ("outcomes", "agents", "releases")):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    assert ask(system.data, "SELECT value FROM settings WHERE name = 'rebuild.outcomes'") == [("null",)]
 
 
 def kill_in_the_middle(data: Path) -> None:
