@@ -335,6 +335,6 @@ class EvolverWorld:
 
 def _is_computing() -> bool:
     """Whether a thread of the runtime does something else than wait, for work or for an answer of the event loop."""
-    frames = sys._current_frames()
+    frames = sys._current_frames()  # pyright: ignore[reportPrivateUsage] - documented, whatever its name
     ours = [frames.get(one.ident or 0) for one in threading.enumerate() if one.name.startswith(_THREADS)]
     return any(frame is not None and frame.f_code is not threading.Condition.wait.__code__ for frame in ours)
