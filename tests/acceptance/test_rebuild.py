@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -143,7 +141,7 @@ def kill_in_the_middle(data: Path) -> None:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while process.poll() is None and not ask(data, begun):
             pass
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()  # also if it has ended already
         process.wait()
         if ask(data, begun):
             return
