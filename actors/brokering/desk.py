@@ -56,7 +56,9 @@ class Desk:
             OverBudgetError: If a budget refuses it.
             ConflictError: If the id was used for something else.
         """
-        lease = message.id or self._new_id()
+        if not message.id:
+            return await self._allocate(self._new_id(), message, deadline)
+        lease = message.id
         while (other := self._asking.get(lease)) is not None:
             await other.wait()
         done = self._asking[lease] = anyio.Event()

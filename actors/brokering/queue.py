@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import anyio
 import msgspec
@@ -35,6 +35,7 @@ class Ticket:
         until: When its caller stops listening, or does not want to wait any more; nothing is granted after that.
         busy: Devices were chosen for it, and are being written.
         parts: Those.
+        settled: It is answered: with a lease, or with an error.
     """
 
     waiter: Waiter
@@ -45,12 +46,13 @@ class Ticket:
     parts: Parts = ()
     lease: Lease | None = None
     error: ChimeraError | None = None
-    _done: anyio.Event = field(default_factory=anyio.Event)
+    settled: bool = False
+    _bell: anyio.Event | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether it may be tried: it is not being granted, nor answered while its caller has not woken yet."""
-        return not self.busy and not self._done.is_set()
+        return not self.busy and not self.settled
 
     async def wait(self) -> Lease:
         """The lease, once it is granted.
@@ -58,7 +60,9 @@ class Ticket:
         Raises:
             ChimeraError: If it never will be.
         """
-        await self._done.wait()
+        if not self.settled:
+            self._bell = self._bell or anyio.Event()
+            await self._bell.wait()
         if self.error is not None:
             raise self.error
         assert self.lease is not None  # noqa: S101 - set before the event
@@ -66,8 +70,9 @@ class Ticket:
 
     def settle(self, lease: Lease | None, error: ChimeraError | None = None) -> None:
         """Answer whoever waits."""
-        self.lease, self.error = lease, error
-        self._done.set()
+        self.lease, self.error, self.settled = lease, error, True
+        if self._bell is not None:
+            self._bell.set()
 
 
 class Queue:

@@ -95,9 +95,11 @@ class Traffic:
     async def flow(self, count: int, way: Way | None = None, timeout_s: float = 20.0) -> None:
         """Wait until so many more questions were answered, over one way or any."""
         target = len(self.good(way)) + count
-        with anyio.fail_after(timeout_s):
+        with anyio.move_on_after(timeout_s) as scope:
             while len(self.good(way)) < target:  # noqa: ASYNC110 - the clients append, nobody notifies
                 await anyio.sleep(0.005)
+        last = [(call.way, call.code, round(call.took_s, 2), call.answer) for call in self.calls[-8:]]
+        assert not scope.cancelled_caught, f"no {count} answers in {timeout_s:g} s: {self.summary()}, last {last}"
 
     def good(self, way: Way | None = None) -> list[Call]:
         """The calls that were answered."""
