@@ -148,9 +148,13 @@ class GpuNode(Actor, name="gpu_node", mailbox=1024, concurrency=64, layer="resou
         known = {
             key.partition(".")[2] for grant in grants for key in grant.devices if key.startswith(f"{self.ctx.node}.")
         }
+        records = self._fence.records
         for device in sorted(known) or list(self._fence.readings):
+            before = records.get(device)
             record = await self._records.last(device)
-            if record is not None:
+            present = records.get(device)
+            is_late = record and present and present is not before and present.version > record.version
+            if record is not None and not is_late:  # a later record came while the answer was on its way
                 self._fence.see(record)
 
     async def _follow(self) -> None:

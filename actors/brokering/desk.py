@@ -73,8 +73,7 @@ class Desk:
         check(message.need)
         if message.id:
             await core.book.catch_up()  # another instance may have granted it, and its answer was lost
-            for key in core.registry.unseen(lease):
-                await core.book.refresh(key)
+            await self._see_whole(lease)
             present = self._present(lease, message)
             if present is not None:
                 return present
@@ -187,6 +186,8 @@ class Desk:
                 if isinstance(made_of, Refusal):
                     return made_of
                 made.append(made_of)
+            if len({new is old for new, old in zip(made, records, strict=True)}) > 1:  # what is left of an earlier gang
+                return Refusal("no-capacity", f"lease {lease} is being ended just now")
             return made
 
         core.floor.hold(lease, parts)
@@ -271,7 +272,9 @@ class Desk:
     ) -> bool:  # fmt: skip
         """End a lease on all its devices at once; false if it was over. With ``due`` only if its time is."""
         core = self._core
-        keys = keys or [record.key for record in core.records_of(lease)]
+        if not keys:
+            await self._see_whole(lease)
+            keys = [record.key for record in core.records_of(lease)]
         if not keys:
             return False
 
@@ -300,6 +303,7 @@ class Desk:
     async def give_notice(self, lease: str, revoke_at: float, reason: str) -> bool:
         """Tell a holder that its lease will be taken back; false if it is over or knows already."""
         core = self._core
+        await self._see_whole(lease)
         held = core.registry.grants_of(lease)
         keys = [record.key for record, _ in held]
         if not keys:
@@ -325,10 +329,16 @@ class Desk:
             if lease in self._core.recent:
                 raise NoLeaseError(f"lease {lease} was {self._core.recent[lease]}")
             await self._core.book.catch_up()  # another instance may have granted it a moment ago
+        await self._see_whole(lease)
         keys = [record.key for record, _ in registry.grants_of(lease)]
         if not keys:
             raise NoLeaseError(f"there is no lease {lease}")
         return keys
+
+    async def _see_whole(self, lease: str) -> None:
+        """A gang's records do not come together, and it must not be changed in part."""
+        for key in self._core.registry.unseen(lease):
+            await self._core.book.refresh(key)
 
     # -- telling -------------------------------------------------------------------------------------------------------
 

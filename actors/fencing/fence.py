@@ -178,6 +178,10 @@ class Fence:
                 raise UnavailableError(
                     f"lease {holder.lease}, which the records forgot, is not gone from {device} yet", retry_after_s=1.0
                 )
+            if device in holder.devices and holder.ending is not None and not self._sight.trusts(reading):
+                raise UnavailableError(  # what is still there could not be told from what a newcomer takes
+                    f"lease {holder.lease} is over and not gone from {device} yet", retry_after_s=0.5
+                )
         strange = self.foreign(device, without=grant.lease)
         lent = sum(one.memory_mib for one in record.grants)
         if strange and strange + lent > (reading.memory_mib or 0) - (reading.memory_reserved_mib or 0):
@@ -207,7 +211,7 @@ class Fence:
         """
         rows = list(census)
         self.surveyed = set(self.records if known is None else known)
-        self._sight = Sight({row.pid for row in rows}, os.getpid())
+        self._sight = self._sight.after({row.pid for row in rows}, os.getpid(), self.readings.values())
         for lease in {row.lease for row in rows if row.lease} - set(self.holders):
             grants = {record.id: grant for record in self.records.values() if (grant := record.find(lease)) is not None}
             if grants:
@@ -246,7 +250,8 @@ class Fence:
             return ""
         if holder.gone_at is not None and self.read_at < holder.gone_at:
             return f"{device} was not read since"
-        others = self._shares(device, without=holder.lease)
+        shares = self._shares(device, without=holder.lease).items()
+        others = {lease: share for lease, share in shares if lease in self.holders}  # the rest was not let in yet
         before = holder.before.get(device, 0)
         return remains(reading, others, self._sight, pids=holder.pids, before_mib=before)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from chimera.devices.reading import Reading
@@ -21,14 +21,28 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """The processes that we can see on this machine, and ourselves: what we use is used under a lease, or little."""
+    """What we see of this machine.
+
+    Attributes:
+        pids: Its processes.
+        own: Ourselves: what we use is used under a lease, or little.
+        listing: Devices whose driver was seen to list processes as we number them; of those an empty list is believed.
+    """
 
     pids: Collection[int] = ()
     own: int = 0
+    listing: frozenset[str] = frozenset()
 
     def trusts(self, reading: Reading) -> bool:
         """Whether the driver's list can be believed: in a container it is empty, or numbered as elsewhere."""
-        return bool(reading.processes) and all(pid in self.pids for pid in reading.processes or ())
+        if not reading.processes:
+            return reading.processes is not None and reading.uuid in self.listing
+        return all(pid in self.pids for pid in reading.processes)
+
+    def after(self, pids: Collection[int], own: int, readings: Iterable[Reading]) -> Sight:
+        """What is seen next, with these processes."""
+        new = Sight(pids, own, self.listing)
+        return Sight(pids, own, self.listing | {one.uuid for one in readings if one.processes and new.trusts(one)})
 
 
 def unexplained(reading: Reading, shares: Mapping[str, Share], sight: Sight) -> int:

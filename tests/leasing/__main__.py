@@ -8,6 +8,7 @@ invariant broke.
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
 import shutil
 import sys
@@ -29,6 +30,8 @@ def main() -> int:
     options = _options()
     if options.raid:
         return _raid(options)
+    if os.environ.get("PYTHONHASHSEED") != "0":  # the order of sets is part of a history, too
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, "PYTHONHASHSEED": "0"})  # noqa: S606 - ourselves
     with MUTATIONS[options.mutation].apply() if options.mutation else nullcontext():
         return _simulate(options)
 

@@ -55,9 +55,12 @@ class Overseer:
     def _new(self, record: Record, one: Grant, old: Record | None) -> None:
         milli = sum(grant.milli for grant in record.grants)
         memory = sum(grant.memory_mib for grant in record.grants)
-        if milli > record.milli - record.foreign_milli or memory > record.memory_mib - record.foreign_mib:
+        # what fell ill, and who came without a lease, since it was granted may be written together with it
+        seen = record if old is None or old.foreign_mib > record.foreign_mib else old
+        ill = record.trouble and (old is None or old.trouble)
+        if milli > record.milli - seen.foreign_milli or memory > record.memory_mib - seen.foreign_mib:
             self.blame("capacity", f"{record.key}: {milli} milli, {memory} MiB with {one.lease}")
-        if record.trouble or record.drained:
+        if ill or (record.drained and (old is None or old.drained)):
             self.blame("health", f"{record.key} is lent to {one.lease}, although: {record.trouble or record.drained}")
         if old is not None and one.token <= old.token:
             self.blame("token", f"{record.key}: {one.lease} has {one.token}, after {old.token}")
