@@ -136,7 +136,7 @@ class Overseer:
                 self.blame("ledger", f"{record.key}: the line of {line.lease} was not stored")
         forgotten = {part[0] for part in self.forgotten}
         for work in self.floor.works.values():
-            if work.lease and work.lease not in forgotten:
+            if work.lease and work.holds and work.lease not in forgotten:  # behind its gate one ends with its parent
                 self.blame("endless", f"process {work.pid} of {work.lease} still runs")
         expected = {part: max(0.0, line.ended_at - line.began_at) for part, line in self.ended.items()}
         for part, seconds in expected.items():
