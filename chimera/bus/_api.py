@@ -25,8 +25,13 @@ from .contract import Delivery
 ATTEMPT_S = 2.0
 """How long one try waits for its answer before the same request, with the same id, is sent again."""
 
+FORMING_S = 15.0
+"""How long a cluster may take until it knows its servers, and that they can keep what is asked of them."""
+
 _WRONG_LAST_SEQUENCE = frozenset({10071, 10164})
-_TOO_FEW_SERVERS = frozenset({10005, 10074})
+_NO_PEERS, _NOT_CLUSTERED, _NO_LEADER = 10005, 10074, 10008
+_TOO_FEW_SERVERS = frozenset({_NO_PEERS, _NOT_CLUSTERED})
+_FORMING = frozenset({_NO_PEERS, _NO_LEADER})
 T = TypeVar("T")
 
 
@@ -88,6 +93,25 @@ class Api:
         answer = await self.insist(f"$JS.API.{verb}", data, timeout_s=timeout_s)
         return read(answer.data, kind)
 
+    async def place(self, verb: str, body: Any, *, timeout_s: float = FORMING_S) -> None:
+        """``call`` for what needs servers to keep it: a cluster that has just started does not know all of its own yet.
+
+        Raises:
+            UnavailableError: If there were too few until the deadline, and like ``call``.
+        """
+        clock = self._core.clock
+        deadline, wait = clock.monotonic() + timeout_s, 0.05
+        while True:
+            try:
+                await self.call(verb, body, timeout_s=max(deadline - clock.monotonic(), ATTEMPT_S))
+            except UnavailableError as error:
+                if (error.data or {}).get("err_code") not in _FORMING or clock.monotonic() + wait >= deadline:
+                    raise
+                await clock.sleep(wait)
+                wait = min(2 * wait, 0.5)
+            else:
+                return
+
     async def insist(
         self, subject: str, data: bytes, *, timeout_s: float, headers: Mapping[str, str] | None = None
     ) -> Delivery:
@@ -137,9 +161,9 @@ def refused(refusal: Refusal, stream: str = "") -> ChimeraError:
         return FencedError(detail, data=data)
     if refusal.code == 404:  # noqa: PLR2004 - as in HTTP
         return NotFoundError(detail, data=data)
-    if refusal.code == 400:  # noqa: PLR2004 - as in HTTP
-        return ConflictError(detail, data=data)
     few = refusal.err_code in _TOO_FEW_SERVERS
+    if refusal.code == 400 and not few:  # noqa: PLR2004 - as in HTTP
+        return ConflictError(detail, data=data)
     hint = "set nats.replicas to at most as many as the cluster has servers with JetStream" if few else ""
     return UnavailableError(detail, hint=hint, data=data)
 

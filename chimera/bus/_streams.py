@@ -23,7 +23,7 @@ from chimera.errors import (
     UnavailableError,
 )
 
-from ._api import ATTEMPT_S, Answer, Api, PubAck, read
+from ._api import ATTEMPT_S, FORMING_S, Answer, Api, PubAck, read
 from .contract import Appended, StreamHolding, StreamSpec
 from .subject import check_name, check_pattern, check_size, check_subject, matches
 
@@ -119,9 +119,9 @@ class Streams:
         if most is not None and config.get("max_bytes", -1) > most:
             config = {**config, "max_bytes": most}
         try:
-            info = await self._api.call(f"STREAM.INFO.{name}", kind=StreamInfo)
+            info = await self._api.call(f"STREAM.INFO.{name}", timeout_s=FORMING_S, kind=StreamInfo)
         except NotFoundError:
-            await self._api.call(f"STREAM.CREATE.{name}", config)
+            await self._api.place(f"STREAM.CREATE.{name}", config)
             return config
         copies = max(config["num_replicas"], info.config.get("num_replicas", 1))  # a person takes copies away, not we
         wanted = {**info.config, **config, "num_replicas": copies}
@@ -130,7 +130,7 @@ class Streams:
         if wanted.get("persist_mode") == "async":  # such a stream takes no batches
             wanted.pop("allow_atomic", None)
         if wanted != info.config:
-            await self._api.call(f"STREAM.UPDATE.{name}", wanted)
+            await self._api.place(f"STREAM.UPDATE.{name}", wanted)
         return wanted
 
     async def state(self, stream: str) -> tuple[int, int, int]:
