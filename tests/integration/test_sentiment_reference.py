@@ -7,7 +7,6 @@ Neither texts nor package are part of the repository: the tests read the archive
 import importlib.util
 import json
 import statistics
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 from chimera import reference
 from edge.guests import shipped_guest
 from edge.guests.plain import PlainGuest
+from tests.support.archives import unpack
 
 ARCHIVE = reference.cached_archive()
 MISSING = f"needs {reference.cached_path()}: run python -m edge.guests.build --check"
@@ -35,8 +35,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The Python package's own analyser, loaded from the archive."""
     assert ARCHIVE
     folder = tmp_path_factory.mktemp("reference")
-    with tarfile.open(ARCHIVE) as tar:
-        tar.extractall(folder, filter="data")
+    unpack(ARCHIVE, folder)
     name = reference.DISTRIBUTION
     path = folder / f"{name}-{reference.VERSION}" / name / f"{name}.py"
     return load_module(path).SentimentIntensityAnalyzer()

@@ -3,12 +3,13 @@
 import subprocess
 import sys
 import sysconfig
-import tarfile
 import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from tests.support.archives import unpack
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = {"chimera", "actors", "subjects", "edge"}
@@ -41,7 +42,7 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(home, with_pip=False, symlinks=True)
     own = Path(sysconfig.get_path("purelib", vars={"base": str(home), "platbase": str(home)}))
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(own)  # noqa: S202 - our own wheel
+        archive.extractall(own)
     (own / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return home / "bin" / "python"
 
@@ -71,8 +72,7 @@ def test_the_wheel_ships_settings_documents_and_guests(wheel: Path):
 def test_the_wheel_built_from_the_source_distribution_is_the_same(wheel: Path, tmp_path: Path):
     """Nothing is lost on the way through the sdist."""
     sdist = build(ROOT, "sdist", tmp_path / "sdist")
-    with tarfile.open(sdist) as archive:
-        archive.extractall(tmp_path / "source", filter="data")
+    unpack(sdist, tmp_path / "source")
     source = next((tmp_path / "source").iterdir())
     assert names(build(source, "wheel", tmp_path / "wheel")) == names(wheel)
 
