@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from bisect import insort
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
+import numpy as np
 
 from actors.evolving.record import GenomeRecord
 from subjects.evolution import Descriptor, Evolution, EvolutionState, GenerationView
@@ -127,8 +130,9 @@ class EvolutionFold:
         self.tasks += record.tasks
         self.cpu_s += record.cpu_s
         self.failed += bool(record.failure)
-        if record.fitness is not None:
-            self.top = sorted([*self.top, record], key=_worth, reverse=True)[:TOP]
+        if record.fitness is not None and (len(self.top) < TOP or record.fitness > _worth(self.top[-1])):
+            insort(self.top, record, key=lambda one: -_worth(one))
+            del self.top[TOP:]
 
     def apply(self, entry: RunEntry) -> None:
         """Take a step that is stored."""
@@ -154,10 +158,9 @@ class EvolutionFold:
         if not axes:
             return
         records = sorted(self.latest, key=lambda one: (one.island, one.number))
-        rows = [row for island in bred.losses for row in island]
-        for record, row in zip(records, rows, strict=True):
-            cell = tuple(cell_of(value, axis) for value, axis in zip(row[-len(axes) :], axes, strict=True))
-            self.marks[record.id] = self.marks[record.id]._replace(cell=cell)
+        rows = [row[-len(axes) :] for island in bred.losses for row in island]
+        for record, cell in zip(records, cells_of(rows, axes), strict=True):
+            self.marks[record.id] = self.marks[record.id]._replace(cell=tuple(cell))
 
     def _turn(self, entry: RunEntry) -> None:
         match entry:
@@ -298,12 +301,12 @@ class EvolutionFold:
         return self.championed.reason if self.championed else ""
 
 
-def cell_of(value: float, axis: Descriptor) -> int:
-    """Which cell of an axis a figure belongs to; what lies outside belongs to the one at the edge."""
-    if not math.isfinite(value):
-        return 0
-    place = int((value - axis.low) / (axis.high - axis.low) * axis.cells)
-    return min(axis.cells - 1, max(0, place))
+def cells_of(rows: Sequence[Sequence[float]], axes: Sequence[Descriptor]) -> list[list[int]]:
+    """Which cell of each axis each row of figures belongs to; what lies outside belongs to the one at the edge."""
+    low, high, cells = (np.array([getattr(axis, name) for axis in axes]) for name in ("low", "high", "cells"))
+    values = np.array(rows, dtype=float).reshape(len(rows), len(axes))
+    places = np.nan_to_num((values - low) / (high - low) * cells, nan=0.0, posinf=0.0, neginf=0.0)
+    return np.clip(places, 0, cells - 1).astype(int).tolist()
 
 
 def genes_key(record: GenomeRecord) -> bytes:

@@ -63,7 +63,7 @@ async def _main(loaded: Loaded, announce: Callable[[Node], None]) -> int:
 
 
 async def _serve(loaded: Loaded, stop: Any, announce: Callable[[Node], None]) -> int:
-    from chimera.collector import calm
+    from chimera.interpreter import calm
     from chimera.node import Node
 
     async with Node(loaded.settings, sources=loaded.sources) as node:

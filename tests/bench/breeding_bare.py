@@ -13,7 +13,7 @@ import msgspec
 
 from actors.execution.genome import complete_genome, flatten_genome
 from chimera.clock import SystemClock
-from chimera.collector import calm
+from chimera.interpreter import calm
 from chimera.sandbox import GuestResult, GuestSpec, SandboxSettings
 from chimera.sandbox.local import LocalSandbox
 from edge.guests import shipped_guest

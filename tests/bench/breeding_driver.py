@@ -12,7 +12,7 @@ from actors.breeding.evaluator import Evaluator
 from actors.breeding.examination import Candidate, Examination
 from actors.breeding.yardstick import Yardstick
 from chimera import System
-from chimera.collector import calm
+from chimera.interpreter import calm
 from subjects.agent import ShowAgent
 from tests.bench.breeding_load import OBJECTIVES, RUNGS, genome, tweets
 from tests.bench.child import obey, run

@@ -13,7 +13,7 @@ import nats
 
 from actors.gpu_broker import GpuBroker
 from chimera.bus.nats import NatsBus
-from chimera.collector import calm
+from chimera.interpreter import calm
 from chimera.system import System
 from chimera.wire import encode
 from subjects.device import NODE_REPORTED, NodeReported, Told

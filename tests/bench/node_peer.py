@@ -6,8 +6,8 @@ import itertools
 import sys
 import time
 
-from chimera.collector import calm
 from chimera.config import load
+from chimera.interpreter import calm
 from chimera.node import Node
 from subjects.agent import Predict
 from tests.bench.child import obey, run

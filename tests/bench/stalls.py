@@ -21,7 +21,7 @@ from actors.evolver import Evolver
 from chimera import Actor, System, SystemClock, handles
 from chimera.bus.contract import StreamSpec
 from chimera.bus.memory import MemoryBus, MemoryHub
-from chimera.collector import calm
+from chimera.interpreter import calm
 from chimera.journal import join
 from chimera.store import open_store
 from subjects.agent import AgentList, AgentView, Limits, ListAgents, Manifest, Parameter, Release, ShowAgent

@@ -16,7 +16,7 @@ from actors.scheduler import Scheduler
 from chimera import Actor, System, handles
 from chimera.bus.contract import Delivery
 from chimera.bus.nats import NatsBus
-from chimera.collector import calm
+from chimera.interpreter import calm
 from subjects.agent import Predict, Prediction, Timings
 from subjects.event import TaskEnded
 from subjects.scheduler import CheckScheduler, Pause, Submit

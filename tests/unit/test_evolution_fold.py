@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from actors.breeding.book import KEPT, EvolutionBook, configured
-from actors.breeding.fold import cell_of
+from actors.breeding.fold import cells_of
 from actors.breeding.log import Configured, Ended, Gated, Halted, Judged, Paused, Told
 from actors.breeding.notes import genome_in, note_for
 from chimera.errors import ConflictError, NoEvolutionError
@@ -87,7 +87,7 @@ def test_the_middle_is_of_the_last_generation_and_of_the_sound():
 @pytest.mark.parametrize(("value", "cell"), [(-1.0, 0), (0.0, 0), (0.26, 1), (0.99, 3), (7.0, 3), (float("nan"), 0)])
 def test_what_lies_outside_belongs_to_the_edge(value: float, cell: int):
     """Every figure has a cell."""
-    assert cell_of(value, Descriptor(name="score", cells=4)) == cell
+    assert cells_of([[value]], [Descriptor(name="score", cells=4)]) == [[cell]]
 
 
 def test_settings_reach_what_runs_but_not_what_the_request_named():
