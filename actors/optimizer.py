@@ -23,6 +23,7 @@ from actors.refining.laboratory import Laboratory
 from actors.refining.lessons import model_name
 from actors.refining.loop_log import LOG, MOST_BYTES, Led, LoopLog
 from actors.refining.planner import Planner
+from actors.refining.primary import Primary
 from actors.refining.recorded import Recorder
 from actors.refining.room import Materials, Room
 from actors.refining.surrogates import WHAT, expected_at, surrogate_of
@@ -246,7 +247,7 @@ class Optimizer(Faces, name="optimizer", mailbox=1024, concurrency=128, layer="r
         log = LoopLog(self._journal, self._apply)
         self._gate = Gatekeeper(
             log=log, ask=ctx.ask, positions=self._positions, clock=clock, report=ctx.event,
-            tell=self._tell,
+            tell=self._tell, primary=Primary(self._recorder),
         )  # fmt: skip
         self._laboratory = Laboratory(
             gate=self._gate, recorder=self._recorder, ask=ctx.ask, clock=clock, report=ctx.event, spawn=ctx.spawn

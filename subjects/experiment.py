@@ -72,7 +72,8 @@ class Plan(Reply, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Attributes:
         stages: In this order; the evidence of disjoint stages multiplies. ``split`` sends live traffic to it.
-        primary: What must get better.
+        primary: What must get better. Where tasks were judged by scores and none by a label, that ``correct`` can't be:
+            it is ``score_error`` then, and the experiment's plan says so.
         guardrails: What must not get worse.
         budget: ``ledger`` draws the promotion's level from the loop's one error budget; ``fixed`` takes ``alpha``.
         alpha: Level of the promotion under ``fixed``, and of "the candidate is worse".

@@ -101,7 +101,8 @@ class AutoTune(Request[Tune], frozen=True, kw_only=True):
     """Start the closed loop: propose, replay, gate, promote or discard, again, until converged or told to stop.
 
     One per agent at a time: a second request gives the running one back. ``plan`` is that of each experiment; where
-    it names no primary metric, that is ``metric``. ``parameters`` are the genes to search; empty for all, or for all
+    it names no primary metric, that is ``metric``; where tasks were judged by scores and none by a label,
+    ``correct`` is ``score_error``. ``parameters`` are the genes to search; empty for all, or for all
     but the vectors where they are more than twenty.
     """
 

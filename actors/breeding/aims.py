@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, Protocol
+from typing import Literal
 
+from actors.refining.primary import Judged, score_error, told_by
 from chimera.errors import BadMessageError
 from subjects.agent import Manifest
 from subjects.evolution import Objective
-from subjects.experiment import Metric
 
 Need = Literal["label", "score"]
-
-
-class Judged(Protocol):
-    """A task of which somebody may have said what was right."""
-
-    @property
-    def label(self) -> str | None:
-        """The right label."""
-        ...
-
-    @property
-    def score(self) -> float | None:
-        """The right score."""
-        ...
 
 
 def needs(objectives: Sequence[Objective]) -> frozenset[Need]:
@@ -40,11 +26,7 @@ def usual(tasks: Iterable[Judged], manifest: Manifest) -> Objective:
     Raises:
         BadMessageError: If none of them was judged by anything that the manifest says the agent gives.
     """
-    labels, scores = 0, list[float]()
-    for task in tasks:
-        labels += bool(manifest.label) and task.label is not None
-        if manifest.score and task.score is not None:
-            scores.append(abs(task.score))
+    labels, scores = told_by(tasks, manifest)
     if labels and labels >= len(scores):
         return Objective()
     if not scores:
@@ -52,8 +34,7 @@ def usual(tasks: Iterable[Judged], manifest: Manifest) -> Objective:
             "nobody said what was right of any task that is at hand",
             hint="judge tasks with POST /api/feedback, give cases, or name objectives that need no judge, as run_ms",
         )
-    high = 2.0 * max(scores) or 1.0
-    return Objective(metric=Metric(name="score_error", kind="mean", better="lower", high=high))
+    return Objective(metric=score_error(scores))
 
 
 def _need(objective: Objective) -> Need | None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
+from msgspec.structs import replace
+
 from actors.gating.comparisons import compare
 from actors.gating.records import Applied, Entered, Entry, Opened, Ruled
 from actors.gating.trial import BY_HAND, GATE, OVERTAKEN, Trial
@@ -32,6 +34,7 @@ from subjects.experiment import (
 )
 
 from .observing import check_metric
+from .primary import Primary, is_same
 
 MOST_KEPT = 200
 """Ended experiments kept in memory; the log holds them all."""
@@ -62,14 +65,15 @@ class Gatekeeper:
         clock: Time.
         report: Writes an event.
         tell: Publishes a fact under an id that makes it repeatable.
+        primary: Says what is compared where ``correct`` can't be known.
         rate: Bound on false promotions of the error budget.
     """
 
     def __init__(
         self, *, log: Log, ask: Ask, positions: Callable[[], tuple[int, int]], clock: Clock,
-        report: Callable[..., Any], tell: Callable[[Any, str], Awaitable[None]], rate: float = 0.1,
+        report: Callable[..., Any], tell: Callable[[Any, str], Awaitable[None]], primary: Primary, rate: float = 0.1,
     ) -> None:  # fmt: skip
-        self._log, self._ask, self._positions = log, ask, positions
+        self._log, self._ask, self._positions, self._primary = log, ask, positions, primary
         self._clock, self._report, self._tell = clock, report, tell
         self.budget = ErrorBudget(rate)
         self.trials: dict[str, Trial] = {}
@@ -129,7 +133,7 @@ class Gatekeeper:
         """
         known = self.trials.get(message.id) if message.id else None
         if known is not None:
-            if known.opened.agent != message.agent or known.plan != message.plan:
+            if known.opened.agent != message.agent or not is_same(known.plan, message.plan):
                 raise ConflictError(f"experiment '{message.id}' is another one", hint="choose another id")
             return known.view()
         check_plan(message.plan)
@@ -138,7 +142,8 @@ class Gatekeeper:
             raise ConflictError(f"experiment '{other}' of '{message.agent}' is under way", hint="stop it, or wait")
         view: AgentView = await self._ask(ShowAgent(name=message.agent))
         candidates = await self._candidates(message, view)
-        opened = self._opened(message, view.live, candidates)
+        live = next(release.manifest for release in view.releases if release.number == view.live)
+        opened = self._opened(replace(message, plan=self._primary.plan(message.plan, live)), view.live, candidates)
         await self._write(opened)
         self._report(
             "ab-test-config", f"{opened.id}: {opened.agent} {candidates} against {opened.incumbent}",

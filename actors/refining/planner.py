@@ -14,6 +14,7 @@ from subjects.experiment import Forecast, ForecastExperiment, Plan
 
 from .gatekeeper import Ask, Gatekeeper, check_plan
 from .observing import answer_of, needs_judgement, observe
+from .primary import Primary
 from .recorded import Recorded, Recorder
 
 _NEWEST = 5_000
@@ -31,6 +32,7 @@ class Planner:
 
     def __init__(self, recorder: Recorder, gate: Gatekeeper, ask: Ask) -> None:
         self._recorder, self._gate, self._ask = recorder, gate, ask
+        self._primary = Primary(recorder)
 
     async def forecast(self, message: ForecastExperiment) -> Forecast:
         """Power and duration if the candidate is better by ``effect``.
@@ -42,8 +44,8 @@ class Planner:
         check_plan(message.plan)
         view: AgentView = await self._ask(ShowAgent(name=message.agent))
         manifest = next(one.manifest for one in view.releases if one.number == view.live)
-        figures = self._figures(message.agent, message.plan, view.live, manifest)
-        budget, plan = self._gate.budget, message.plan
+        budget, plan = self._gate.budget, self._primary.plan(message.plan, manifest)
+        figures = self._figures(message.agent, plan, view.live, manifest)
         level = budget.next_level if plan.budget == "ledger" else plan.alpha
         try:
             return await anyio.to_thread.run_sync(_run(plan, message.effect, figures, level))

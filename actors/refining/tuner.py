@@ -29,6 +29,7 @@ from subjects.optimizer import (
 
 from .gatekeeper import Log
 from .observing import check_metric
+from .primary import Primary
 from .recorded import Recorder
 from .tunebook import TuneBook
 from .tunedrive import Drive, Hold
@@ -72,7 +73,7 @@ class Tuner:
     ) -> None:  # fmt: skip
         self._log, self._ask, self._gate, self._recorder = log, ask, gate, recorder
         self._clock, self._report, self._tell, self._spawn = clock, report, tell, spawn
-        self.book = TuneBook()
+        self.book, self._primary = TuneBook(), Primary(recorder)
         self._expects, self._hold = expects, hold
         self._drives: dict[str, Drive] = {}
         self._starting = anyio.Lock()
@@ -114,6 +115,7 @@ class Tuner:
             if fold is None:
                 release = await self._live(message.agent)
                 at, settings = self._clock.time(), self.book.settings
+                message = replace(message, metric=self._primary.metric(message.metric, release.manifest))
                 id_ = message.id or self._id(at)
                 await self._write(Started(
                     id=id_, at=at, request=message, algorithm=message.algorithm or settings.algorithm,

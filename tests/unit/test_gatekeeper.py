@@ -8,6 +8,8 @@ import pytest
 
 from actors.gating.records import Entered, Entry, Opened, Row, Seen
 from actors.refining.gatekeeper import Gatekeeper
+from actors.refining.primary import Primary
+from actors.refining.recorded import Recorder
 from chimera.errors import ConflictError
 from chimera.testing import ManualClock
 from subjects.agent import AgentView, Candidate, Rollback, ShowAgent
@@ -55,7 +57,8 @@ async def stopped(agent: Agent, entries: list[Entry]) -> Experiment:
     async def tell(_fact: Any, _id: str) -> None: ...
 
     gate = Gatekeeper(
-        log=Log(), ask=agent, positions=lambda: (0, 0), clock=ManualClock(), report=lambda *_, **__: None, tell=tell
+        log=Log(), ask=agent, positions=lambda: (0, 0), clock=ManualClock(), report=lambda *_, **__: None, tell=tell,
+        primary=Primary(Recorder()),
     )  # fmt: skip
     for entry in entries:
         gate.apply(entry)

@@ -146,6 +146,15 @@ async def test_what_cannot_be_is_refused_with_a_reason():
     assert not life.log.data
 
 
+async def test_tasks_with_scores_alone_are_tuned_by_the_distance():
+    """Where nobody gave a label, the tune compares what was judged, and says so."""
+    world = World()
+    for task in world.recorder.tasks("echo"):
+        task.label, task.score = None, 0.4
+    tune, _ = await tuned(world, FakeGate(world), request(budget={"trials": 2}))
+    assert tune.metric == "score_error"
+
+
 async def test_only_the_named_parameters_are_searched_and_vectors_only_if_named():
     """The rest stays as it is live; of many dimensions the vectors are left out unless somebody names them."""
     world = World()
