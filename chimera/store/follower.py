@@ -115,14 +115,13 @@ class Follower:
         await self.projection.caught_up(first)
 
     async def _follow(self) -> None:
-        send, receive = anyio.create_memory_object_stream[Stored](self.batch)
         start = await self._position() + 1
-        async with anyio.create_task_group() as group:
+        send, receive = anyio.create_memory_object_stream[Stored](self.batch)
+        async with send, receive, anyio.create_task_group() as group:  # whenever it is cancelled, both are closed
             group.start_soon(self._read, send, start)
-            async with receive:
-                while True:
-                    batch = [await receive.receive(), *_waiting(receive, self.batch - 1)]
-                    await self._patiently(lambda found=batch: self._save(found))
+            while True:
+                batch = [await receive.receive(), *_waiting(receive, self.batch - 1)]
+                await self._patiently(lambda found=batch: self._save(found))
 
     async def _read(self, send: MemoryObjectSendStream[Stored], start: int) -> None:
         async with send, self.bus.read(self.projection.stream, start_seq=start, follow=True) as messages:

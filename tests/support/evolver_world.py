@@ -48,6 +48,9 @@ BEST: Genes = {"x": 0.8, "y": 0.3}
 NODES = ("one", "two")
 _STEP_S, _PAUSE_S, _LONGEST_S = 0.05, 0.0002, 60.0
 _AWAKE_S = 4.0
+_PATIENCE_S = 900.0
+"""Of whoever asks, in the clock's seconds: 18,000 rounds of the loop, as a stop may take while a busy machine works."""
+
 _THREADS = ("AnyIO worker thread", "chimera-store")
 
 
@@ -267,8 +270,8 @@ class EvolverWorld:
         while True:
             try:
                 if node:
-                    return await system.ref("evolver", node=node).ask(message, timeout_s=60.0)
-                return await system.ask(message, timeout_s=60.0)
+                    return await system.ref("evolver", node=node).ask(message, timeout_s=_PATIENCE_S)
+                return await system.ask(message, timeout_s=_PATIENCE_S)
             except (RestartingError, NotRunningError, UnavailableError):
                 if self.clock.monotonic() >= until:
                     raise
@@ -334,7 +337,11 @@ class EvolverWorld:
 
 
 def _is_computing() -> bool:
-    """Whether a thread of the runtime does something else than wait, for work or for an answer of the event loop."""
+    """Whether a thread of the runtime has work, or does something else than wait for an answer of the event loop."""
+    threads = [one for one in threading.enumerate() if one.name.startswith(_THREADS)]
+    queues: list[Any] = [getattr(one, "queue", None) for one in threads]  # of anyio's: woken, it may not run yet
+    if any(queue is not None and queue.qsize() for queue in queues):
+        return True
     frames = sys._current_frames()  # pyright: ignore[reportPrivateUsage] - documented, whatever its name
-    ours = [frames.get(one.ident or 0) for one in threading.enumerate() if one.name.startswith(_THREADS)]
+    ours = [frames.get(one.ident or 0) for one in threads]
     return any(frame is not None and frame.f_code is not threading.Condition.wait.__code__ for frame in ours)
