@@ -86,3 +86,11 @@ async def test_an_experiment_says_what_it_compares_and_begins_once() -> None:
     assert (await begin(gate, first.plan)).plan == first.plan
     with pytest.raises(ConflictError, match="another one"):
         await begin(gate, Plan(min_messages=7))
+
+
+async def test_another_metric_is_another_experiment() -> None:
+    """Only the distance to the score can have stood in for ``correct``."""
+    gate = gatekeeper(recorded(("good", None)))
+    await begin(gate, Plan(primary=Metric(name="failed", better="lower")))
+    with pytest.raises(ConflictError, match="another one"):
+        await begin(gate, Plan())

@@ -124,17 +124,18 @@ async def test_memory_of_strangers_is_not_lent(system: System, bus: Bus, node: P
 
 async def test_a_silent_node_lends_nothing(system: System, bus: Bus):
     """After three intervals without a word nothing of a node is lent; its leases go on; it comes back with a word."""
-    node = await lending.join(bus, "n2", lending.gpus(1), interval_s=0.2)
+    node = await lending.join(bus, "n2", lending.gpus(1))
     await lending.known(system, 1)
     held = await lease(system, Need(milli=100), ttl_s=60)
+    node.interval_s = 0.2
+    await node.report()
     await eventually(lambda: healthy(system, "silent"))
     with pytest.raises(NoCapacityError):
         await lease(system, Need(milli=100))
     assert (await system.ask(Renew(id=held.id, token=held.token))).state == "granted"
-    await node.report()
-    await eventually(lambda: healthy(system, "ok"))
     node.interval_s = 60.0
     await node.report()
+    await eventually(lambda: healthy(system, "ok"))
     await lease(system, Need(milli=100))
 
 
