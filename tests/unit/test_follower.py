@@ -15,7 +15,7 @@ import pytest
 from chimera.bus.contract import Bus, StateListener, Stored
 from chimera.clock import SystemClock
 from chimera.store import Store
-from chimera.store.follower import Follower
+from chimera.store.follower import Follower, Projection
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +26,7 @@ class EndlessBus:
     def on_state(self, listener: StateListener) -> None:
         """The connection never changes."""
 
-    async def stream_state(self, stream: str) -> tuple[int, int, int]:
+    async def stream_state(self, _stream: str) -> tuple[int, int, int]:
         await anyio.lowlevel.checkpoint()
         return 1, 1, 1
 
@@ -50,6 +50,7 @@ class HastyClock(SystemClock):
     """Every pause lasts one turn of the loop."""
 
     async def sleep(self, delay: float) -> None:
+        assert delay >= 0.0
         await anyio.lowlevel.checkpoint()
 
 
@@ -61,10 +62,10 @@ class Place:
     def __init__(self) -> None:
         self.seq = 0
 
-    async def high_water(self, stream: str) -> int:
+    async def high_water(self, _stream: str) -> int:
         return self.seq
 
-    async def position(self, stream: str) -> int:
+    async def position(self, _stream: str) -> int:
         for _ in range(5):
             await anyio.lowlevel.checkpoint()
         return self.seq
@@ -72,7 +73,7 @@ class Place:
     async def save(self, messages: Sequence[Stored]) -> None:
         self.seq = messages[-1].seq
 
-    async def went_back(self, found: object, generation: str) -> None:
+    async def went_back(self, _found: object, _generation: str) -> None:
         raise AssertionError("it never goes back")
 
     async def caught_up(self, first: int) -> None:
@@ -83,7 +84,8 @@ class Place:
 async def test_a_follower_that_is_cut_off_leaves_nothing_open(steps: int) -> None:
     """After any number of the loop's turns, also while it asks where to begin."""
     place = Place()
-    follower = Follower(cast("Bus", EndlessBus()), cast("Store", place), place, HastyClock(), random.Random(1))
+    rng = random.Random(1)  # noqa: S311 - jitter
+    follower = Follower(cast("Bus", EndlessBus()), cast("Store", place), cast("Projection", place), HastyClock(), rng)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         async with anyio.create_task_group() as group:
