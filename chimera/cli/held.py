@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
@@ -20,9 +21,10 @@ import anyio.to_thread
 from chimera.devices.ending import Ending
 from chimera.devices.processes import Group, identify, is_alive
 from chimera.devices.tenure import boot_time
-from chimera.errors import BadSettingError
+from chimera.errors import BadSettingError, ChimeraError
 
 _STEP_S = 0.05
+_STARTING_S = 1.0
 _UNTOLD, _NO_PROGRAM = 125, 127
 _LAUNCH = f"""
 import os, sys
@@ -100,11 +102,18 @@ class HeldCommand:
 
 
 def _group(pid: int, lease: str) -> Group:
-    """The child's own group; it may have ended already."""
-    try:
-        return identify(pid, lease)
-    except Exception:  # noqa: BLE001 - whatever it is, the number is our own child's until we collect it
-        return Group(pid, 0)
+    """The child's own group; it may have ended already.
+
+    It has no environment, and so no lease, for the moment that execve(2) needs after its parent may go on.
+    """
+    until = time.monotonic() + _STARTING_S
+    while True:
+        try:
+            return identify(pid, lease)
+        except ChimeraError:
+            if time.monotonic() > until:
+                return Group(pid, 0)  # the number is our own child's until we collect it
+            time.sleep(0.001)
 
 
 def _give_terminal(group: int) -> None:

@@ -189,9 +189,9 @@ async def test_a_deadline_tells_where_the_message_was(world: World):
         errors[type(message).__name__] = caught.value
 
     async with anyio.create_task_group() as group:
-        group.start_soon(ask, Hold(), 0.6)
+        group.start_soon(ask, Hold(), 3.0)
         await world.board.until("begin held")
-        group.start_soon(ask, Echo("late"), 0.1)
+        group.start_soon(ask, Echo("late"), 1.0)
     assert (errors["Hold"].data or {})["stage"] == "running"
     assert errors["Hold"].executed == "maybe"
     assert (errors["Echo"].data or {})["stage"] == "queued"
@@ -278,7 +278,7 @@ async def test_a_stream_has_the_deadline_it_is_given(world: World):
     """The whole stream is bounded by ``timeout_s``."""
     await world.start()
     with pytest.raises(DeadlineError):
-        await read(world, Count(1_000_000_000), [], timeout_s=0.1)
+        await read(world, Count(1_000_000_000), [], timeout_s=1.0)
     await world.board.until("stream over")
     await world.settled()
 

@@ -169,7 +169,9 @@ async def test_consume_redelivers(bus: Bus, stream: str):
         group.start_soon(lambda: bus.consume(stream, "worker", work, ack_wait_s=0.5))
         await until(lambda: len(attempts.get(b"1", [])) == 2 and len(attempts.get(b"2", [])) == 2)
         group.cancel_scope.cancel()
-    assert attempts == {b"0": [1], b"1": [1, 2], b"2": [1, 2]}
+    later = attempts[b"2"].pop()  # 2, or more where this process stood still for a while
+    assert attempts == {b"0": [1], b"1": [1, 2], b"2": [1]}
+    assert later > 1
 
 
 async def test_work_queue_forgets_what_is_done(bus: Bus, unique: str):

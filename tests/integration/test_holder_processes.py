@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +37,8 @@ def start() -> Iterator[Start]:
             [sys.executable, "-c", program], process_group=0 if group else None, env=environment, stdout=subprocess.PIPE
         )
         started.append(child)
+        while not Path(f"/proc/{child.pid}/environ").read_bytes():  # execve(2) is still at work
+            time.sleep(0.001)
         return child
 
     yield begin

@@ -89,7 +89,7 @@ async def test_curl_without_a_content_type(tmp_path: Path, parser: Any) -> None:
 
 async def test_slow_sockets_are_closed_while_good_requests_are_answered(tmp_path: Path, parser: Any) -> None:
     """300 sockets that drip headers from one address cost no other address a request, and are gone in their time."""
-    async with serving(tmp_path, parser=parser, header_timeout_s=2.0, connections_per_address=400) as running:
+    async with serving(tmp_path, parser=parser, header_timeout_s=6.0, connections_per_address=400) as running:
         slow = [await running.connect("127.0.0.2") for _ in range(300)]
         for stream in slow:
             await stream.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n")
@@ -176,10 +176,10 @@ async def test_hanging_up_cancels_the_ask(tmp_path: Path, parser: Any) -> None:
 
 async def test_keep_alive_serves_many_requests(tmp_path: Path, parser: Any) -> None:
     """One connection carries request after request."""
-    async with serving(tmp_path, parser=parser, header_timeout_s=1.0) as running:
+    async with serving(tmp_path, parser=parser, header_timeout_s=3.0) as running:
         stream = await running.connect()
         for _ in range(3):
-            await anyio.sleep(0.5)
+            await anyio.sleep(1.1)
             await stream.send(GOOD)
             assert (await stream.receive()).startswith(b"HTTP/1.1 200 ")
         await stream.aclose()
