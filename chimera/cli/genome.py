@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _ACTIONS = ("list", "show", "validate", "deploy", "rollback", "backup", "restore")
 _NEEDS = {"show": "a genome's id", "deploy": "a genome's id", "rollback": "an agent's name", "backup": "a file",
           "restore": "a file"}  # fmt: skip
+_OF_AGENT = ("list", "validate", "rollback")
 _PAGE = 500
 _PART_BYTES, _PART_COUNT = 512 << 10, 500
 """Most bytes and records that are sent at once: as text they must fit into a message."""
@@ -44,15 +45,19 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--offset", type=int, default=0, metavar="N", help="list: the rows that follow so many")
     parser.add_argument("--depth", type=int, default=20, metavar="N", help="show: how far back its lineage goes")
     parser.add_argument("--preview", action="store_true", help="rollback: only say what it would do")
-    parser.add_argument("--agent", default="", help="backup: of this agent only")
+    parser.add_argument("--agent", default="", help="list, validate, backup: of this agent only; rollback: of this one")
     parser.add_argument("--wait-approval", action="store_true", help="deploy: a person must agree to the promotion")
     parser.add_argument("--by", default="operator", help="who decides")
     parser.add_argument("--note", default="", help="kept with the decision")
 
 
 def _run(options: argparse.Namespace) -> int:
+    if options.action in _OF_AGENT:
+        options.name = options.name or options.agent
     if options.action in _NEEDS and not options.name:
-        raise BadMessageError(f"chimera genome {options.action} needs {_NEEDS[options.action]}")
+        raise BadMessageError(
+            f"chimera genome {options.action} needs {_NEEDS[options.action]}", hint="see chimera genome --help"
+        )
     settings = load_settings(options).settings
     if options.action == "backup":
         return _backup(settings, Path(options.name), options)

@@ -18,6 +18,7 @@ from tests.support.running import RunningSystem
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 HOME = "~/.local/share/chimera"
+QUICK = {"agents", "experiment", "genome", "gpu"}
 
 
 def blocks(language: str) -> list[str]:
@@ -66,6 +67,21 @@ def chimera_lines() -> list[list[str]]:
 def test_commands_exist(words: list[str]):
     """The command line understands every line of the README."""
     assert parser().parse_args(words).command == words[0]
+
+
+@pytest.mark.slow
+def test_the_commands_for_agents_of_your_own_work(own_system: RunningSystem, tmp_path: Path):
+    """Those that take seconds run in the README's order, with the echo agent as the module of one's own."""
+    echo = ROOT / "edge" / "guests" / "echo"
+    module, manifest = tmp_path / "mine.wasm", tmp_path / "mine.json"
+    module.write_bytes((echo / "echo.wasm").read_bytes())
+    manifest.write_text((echo / "manifest.json").read_text().replace('"echo"', '"mine"', 1))
+    own = {module.name: str(module), manifest.name: str(manifest)}
+    quick = [words for words in chimera_lines() if words[0] in QUICK]
+    assert {words[0] for words in quick} == QUICK
+    for words in quick:
+        done = own_system.command(*(own.get(word, word) for word in words))
+        assert done.returncode == 0, (words, done.stderr)
 
 
 def test_recipes_exist():

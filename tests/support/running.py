@@ -33,8 +33,10 @@ def free_port() -> int:
 def run_command(
     *arguments: str, data: Path | None = None, env: Mapping[str, str] | None = None, timeout_s: float = 60.0
 ) -> subprocess.CompletedProcess[str]:
-    """``chimera ARGUMENTS`` as a process; ``data`` is passed as ``--data-dir``."""
-    command = [sys.executable, "-m", "chimera", *arguments, *(["--data-dir", str(data)] if data else [])]
+    """``chimera ARGUMENTS`` as a process; ``data`` is passed as ``--data-dir``, before what follows a ``--``."""
+    own = arguments.index("--") if "--" in arguments else len(arguments)
+    where = ["--data-dir", str(data)] if data else []
+    command = [sys.executable, "-m", "chimera", *arguments[:own], *where, *arguments[own:]]
     return subprocess.run(
         command, capture_output=True, text=True, check=False, timeout=timeout_s, env={**os.environ, **(env or {})}
     )

@@ -81,6 +81,7 @@ ASKED: list[tuple[list[str], str, dict[str, Any], str]] = [
     (["deploy", "v-1-7", "--by", "me", "--note", "n", "--wait-approval"], "deploy",
      {"id": "v-1-7", "plan": {"approve": True}, "by": "me", "note": "n"}, "goes to the gate"),
     (["rollback", "sentiment", "--preview"], "preview_rollback", {"agent": "sentiment"}, "release 2 was live before 3"),
+    (["rollback", "--agent", "sentiment"], "rollback", {"agent": "sentiment", "by": "operator", "note": ""}, "alpha"),
     (["rollback", "sentiment"], "rollback", {"agent": "sentiment", "by": "operator", "note": ""}, "alpha"),
 ]  # fmt: skip
 
